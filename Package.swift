@@ -1,0 +1,78 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// One target per room of the house; a target imports only what stands below it. See README, "The house".
+let package = Package(
+  name: "Catena",
+  products: [
+    .library(name: "Catena", targets: ["Catena"]),
+    .executable(name: "catena", targets: ["CatenaCLI"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+  ],
+  targets: [
+    // Values
+    .target(name: "CatenaTensors"),
+    .target(name: "CatenaGraph", dependencies: ["CatenaTensors"]),
+    // Files
+    .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+    .target(
+      name: "CatenaFormats",
+      dependencies: [
+        "CatenaGraph", "CatenaReference", "CPNG", "CTurboJPEG",
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ]),
+    // Computation
+    .target(name: "CatenaReference", dependencies: ["CatenaGraph"]),
+    .target(name: "CatenaCompute", dependencies: ["CatenaGraph", "CatenaReference"]),
+    .target(
+      name: "COneDNN",
+      cSettings: [.define("_GNU_SOURCE")],
+      linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("gomp")]),
+    .target(
+      name: "CatenaCPU",
+      dependencies: ["CatenaCompute", "COneDNN", .product(name: "Logging", package: "swift-log")]),
+    .systemLibrary(name: "COpenCL", pkgConfig: "OpenCL", providers: [.apt(["ocl-icd-opencl-dev"])]),
+    .target(name: "CKernelSources"),
+    .target(
+      name: "CatenaOpenCL",
+      dependencies: [
+        "CatenaCompute", "COpenCL", "CKernelSources", .product(name: "Logging", package: "swift-log"),
+      ]),
+    // Methods
+    .target(name: "CatenaAutodiff", dependencies: ["CatenaGraph"]),
+    .target(name: "CatenaChains", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats"]),
+    // The whole
+    .target(name: "Catena", dependencies: ["CatenaChains", "CatenaCPU", "CatenaOpenCL"]),
+    .executableTarget(
+      name: "CatenaCLI",
+      dependencies: ["Catena", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      path: "Tools/catena"),
+    // Tests
+    .target(
+      name: "TestSupport",
+      dependencies: ["CatenaGraph", "CatenaReference", "CatenaCompute", "CatenaFormats"],
+      path: "Tests/TestSupport"),
+    .testTarget(name: "CatenaTensorsTests", dependencies: ["CatenaTensors"]),
+    .testTarget(name: "CatenaGraphTests", dependencies: ["CatenaGraph", "CatenaReference", "TestSupport"]),
+    .testTarget(name: "CatenaReferenceTests", dependencies: ["CatenaReference", "CatenaCompute", "TestSupport"]),
+    .testTarget(name: "CatenaFormatsTests", dependencies: ["CatenaFormats", "CatenaCompute", "TestSupport"]),
+    .testTarget(
+      name: "CatenaAutodiffTests",
+      dependencies: ["CatenaAutodiff", "CatenaReference", "CatenaCompute", "TestSupport"]),
+    .testTarget(
+      name: "CatenaCPUTests", dependencies: ["CatenaCPU", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
+    .testTarget(
+      name: "CatenaOpenCLTests",
+      dependencies: ["CatenaOpenCL", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
+    .testTarget(
+      name: "CatenaChainsTests", dependencies: ["CatenaChains", "CatenaCPU", "CatenaFormats", "TestSupport"]),
+    .testTarget(name: "CatenaTests", dependencies: ["Catena", "TestSupport"]),
+  ],
+  swiftLanguageModes: [.v6],
+  cLanguageStandard: .c2x
+)
