@@ -141,7 +141,7 @@ extension Reference {
   }
 
   /// Fractions are cut off towards zero; integers wrap at the new width; bool is "not zero".
-  static func cast(_ data: Tensor, to elementType: ElementType) -> Tensor {
+  package static func cast(_ data: Tensor, to elementType: ElementType) -> Tensor {
     if elementType == data.elementType { return data }
     if data.elementType.isInteger, elementType.isInteger {
       // Two's complement: the bits of the 64-bit number say all.

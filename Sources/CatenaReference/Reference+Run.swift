@@ -33,6 +33,14 @@ extension Reference {
       }
       known[input] = kept
     }
+    return try run(graph, known: known, precision: precision, values: wanted)
+  }
+
+  /// Runs a graph whose inputs and constants are `known`, in the types in which `precision` keeps them.
+  package static func run(
+    _ graph: Graph, known: [ValueID: Tensor], precision: Precision, values wanted: Set<ValueID>
+  ) throws(GraphError) -> [ValueID: Tensor] {
+    var known = known
     let lastReaders = graph.readers().compactMapValues(\.last)
     for (index, node) in graph.nodes.enumerated() {
       for (output, result) in zip(node.outputs, try evaluate(node, of: graph, known, precision)) {
@@ -49,7 +57,7 @@ extension Reference {
     return results
   }
 
-  /// The outputs of one node of a graph from its inputs among `known`.
+  /// The outputs of one node of a graph, kept as `precision` says, from its inputs among `known`.
   package static func evaluate(
     _ node: Node, of graph: Graph, _ known: [ValueID: Tensor], _ precision: Precision
   ) throws(GraphError) -> [Tensor] {
@@ -60,7 +68,7 @@ extension Reference {
       }
       operands.append(tensor)
     }
-    do throws(GraphError) { return try evaluate(node.operation, operands).map(precision.kept) } catch {
+    do throws(GraphError) { return try evaluate(precision.kept(node.operation), operands).map(precision.kept) } catch {
       let output = node.outputs.first.map { graph[$0].name } ?? ""
       switch error {
       case .shape(let operation, _, _, let reason):
@@ -75,6 +83,11 @@ extension Reference.Precision {
   /// The type in which values of `elementType` are kept.
   package func kept(_ elementType: ElementType) -> ElementType {
     self == .double && elementType.isFloatingPoint ? .float64 : elementType
+  }
+
+  /// The operator with which values stay in their type: a cast to f32 does not round what is kept in double.
+  fileprivate func kept(_ operation: Operator) -> Operator {
+    if case .cast(.float32) = operation { .cast(kept(.float32)) } else { operation }
   }
 
   /// The tensor in the type in which it is kept.
