@@ -25,7 +25,7 @@ let package = Package(
       dependencies: [
         "CatenaGraph", "CatenaReference", "CPNG", "CTurboJPEG",
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
-      ]),
+      ], exclude: ["ONNX/onnx.proto"]),
     // Computation
     .target(name: "CatenaReference", dependencies: ["CatenaGraph"]),
     .target(name: "CatenaCompute", dependencies: ["CatenaGraph", "CatenaReference"]),
