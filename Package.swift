@@ -26,7 +26,7 @@ let package = Package(
       dependencies: [
         "CatenaGraph", "CatenaReference", "CPNG", "CTurboJPEG", "CZlib",
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
-      ]),
+      ], exclude: ["ONNX/onnx.proto"]),
     // Computation
     .target(name: "CatenaReference", dependencies: ["CatenaGraph"]),
     .target(name: "CatenaCompute", dependencies: ["CatenaGraph", "CatenaReference"]),
