@@ -48,7 +48,7 @@ extension OperatorImport {
     [
       binary("Add", .numbers, .add), binary("Sub", .numbers, .subtract), binary("Mul", .numbers, .multiply),
       binary("Div", .numbers, .divide), binary("PRelu", .floats, .prelu),
-      binary("Equal", .numbers.union(.bool), .equal), binary("Less", .numbers, .less),
+      binary("Equal", Set<ElementType>.numbers.union([.bool]), .equal), binary("Less", .numbers, .less),
       binary("Greater", .numbers, .greater), binary("LessOrEqual", .numbers, .lessOrEqual, since: 12),
       binary("GreaterOrEqual", .numbers, .greaterOrEqual, since: 12), binary("And", .bool, .and),
       binary("Or", .bool, .or), binary("Xor", .bool, .xor),
