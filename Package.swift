@@ -53,9 +53,10 @@ let package = Package(
       dependencies: ["Catena", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Tools/catena"),
     // Tests
+    .target(name: "CTestAllocations", path: "Tests/CTestAllocations"),
     .target(
       name: "TestSupport",
-      dependencies: ["CatenaGraph", "CatenaReference", "CatenaCompute", "CatenaFormats"],
+      dependencies: ["CatenaGraph", "CatenaReference", "CatenaCompute", "CatenaFormats", "CTestAllocations"],
       path: "Tests/TestSupport"),
     .testTarget(name: "CatenaTensorsTests", dependencies: ["CatenaTensors"]),
     .testTarget(name: "CatenaGraphTests", dependencies: ["CatenaGraph", "CatenaReference", "TestSupport"]),
