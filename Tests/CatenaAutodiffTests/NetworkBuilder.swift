@@ -1,3 +1,4 @@
+import CatenaAutodiff
 import CatenaGraph
 import CatenaReference
 import CatenaTensors
@@ -23,6 +24,9 @@ struct NetworkBuilder {
     inputs[id] = random(shape, in: range)
     return id
   }
+
+  /// Sets what an input that a rewrite of the graph has added is run on.
+  mutating func setInput(_ id: ValueID, to tensor: Tensor) { inputs[id] = tensor }
 
   mutating func constant(_ shape: Shape, in range: ClosedRange<Double> = -1...1) -> ValueID {
     graph.addConstant("constant", random(shape, in: range))
