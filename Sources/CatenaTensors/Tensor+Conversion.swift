@@ -9,7 +9,7 @@ extension Tensor {
     case .int16: elements(of: Int16.self).map(Double.init)
     case .uint32: elements(of: UInt32.self).map(Double.init)
     case .int32: elements(of: Int32.self).map(Double.init)
-    case .uint64: elements(of: UInt64.self).map(Double.init)
+    case .uint64: elements(of: UInt64.self).map { Double($0) }
     case .int64: elements(of: Int64.self).map(Double.init)
     case .float16: elements(of: Float16.self).map(Double.init)
     case .bfloat16: elements(of: BFloat16.self).map { Double($0.float) }
