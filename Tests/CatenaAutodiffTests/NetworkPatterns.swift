@@ -101,6 +101,15 @@ private let chains: [NetworkPattern] = [
     return try builder.add(.reduce(Reduce(.mean, axes: [2, 3], keepsDimensions: false)), classified)
   },
   NetworkPattern(
+    "fork into two activations", layers: ["a -> a x 4", "b -> b x 3", "c -> c x 3"]
+  ) { builder, input in
+    let forked = try builder.convolution(input, 4, name: "a")
+    let left = try builder.convolution(builder.relu(forked, name: "relu"), 3, name: "b")
+    let sigmoid = try builder.add(.unary(.sigmoid), forked, name: "sigmoid")
+    let right = try builder.convolution(sigmoid, 3, name: "c")
+    return try builder.head(builder.add(.concatenate(axis: 1), left, right, name: "joined"))
+  },
+  NetworkPattern(
     "tokens through an MLP", layers: ["embed -> embed x 4", "up -> up.gelu x 6", "down -> mean x 4"]
   ) { builder, input in
     let tokens = try builder.add(.transpose(permutation: [0, 2, 1]), builder.add(.reshape([2, 3, 36]), input))

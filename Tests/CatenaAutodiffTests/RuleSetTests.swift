@@ -139,6 +139,22 @@ struct RuleSetTests {
     #expect(abs(total - change) < 1e-9)
   }
 
+  /// x = (1, 3) and x0 = (4, 0) have their maxima at different places: y - y0 = -1 belongs to the reference's.
+  @Test func rescaleGivesAFallToTheReferencesMaximum() throws {
+    var graph = Graph()
+    let input = graph.addInput("x", TensorType(.float32, [1, 1, 1, 2]))
+    let baseline = graph.addConstant("x0", Tensor([Float(4), 0], shape: [1, 1, 1, 2]))
+    let pool = Pool(
+      .maximum, kernel: [1, 2], strides: [1, 1], padsBegin: [0, 0], padsEnd: [0, 0], dilations: [1, 1])
+    let output = try graph.add(.pool(pool), input)
+    let (both, pairs) = try graph.appendingCopy(replacing: [input: baseline])
+    let result = try both.differentiating(
+      [.init(output)], withRespectTo: [input], rules: DeepLIFTRules(), pairedValues: pairs)
+    let multipliers = try #require(result.gradients[input])
+    let inputs = [input: Tensor([Float(1), 3], shape: [1, 1, 1, 2])]
+    #expect(try evaluate(result.graph, inputs, [multipliers])[multipliers] == [-1.0 / -3, 0])
+  }
+
   @Test func relevanceIsConservedThroughPoolingAndResidualSums() throws {
     var builder = NetworkBuilder(seed: 6)
     let input = builder.input([1, 2, 4, 4])
