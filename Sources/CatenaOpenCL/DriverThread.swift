@@ -4,8 +4,12 @@ import Synchronization
 /// A thread that runs an actor's jobs one after the other, in order of arrival. Waiting for a device blocks this thread
 /// and none of the cooperative pool.
 final class DriverThread: SerialExecutor {
+  private enum Job: Sendable {
+    case ofActor(UnownedJob)
+    case closure(@Sendable () -> Void)
+  }
   private struct State {
-    var jobs: [UnownedJob] = []
+    var jobs: [Job] = []
     var isStopped = false
   }
   private let state = Mutex(State())
@@ -20,7 +24,17 @@ final class DriverThread: SerialExecutor {
   }
 
   func enqueue(_ job: consuming ExecutorJob) {
-    let job = UnownedJob(job)
+    append(.ofActor(UnownedJob(job)))
+  }
+
+  /// Runs `body` on this thread and returns its result.
+  func perform<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+    await withCheckedContinuation { continuation in
+      append(.closure { continuation.resume(returning: body()) })
+    }
+  }
+
+  private func append(_ job: Job) {
     state.withLock { $0.jobs.append(job) }
     arrival.signal()
   }
@@ -41,7 +55,12 @@ final class DriverThread: SerialExecutor {
         state.jobs = []
         return (jobs, state.isStopped)
       }
-      for job in jobs { job.runSynchronously(on: asUnownedSerialExecutor()) }
+      for job in jobs {
+        switch job {
+        case .ofActor(let job): job.runSynchronously(on: asUnownedSerialExecutor())
+        case .closure(let body): body()
+        }
+      }
       if isStopped, state.withLock({ $0.jobs.isEmpty }) { return }
     }
   }

@@ -107,9 +107,14 @@ struct Lowering {
   mutating func launch(
     _ family: KernelFamily, _ kernel: String, _ arguments: [Launch.Argument], workItems: Int
   ) {
-    let launch = Launch(family: family, kernel: kernel, arguments: arguments, workItems: workItems)
-    let writesStep = launch.writes.contains { partlyWritten.contains($0) }
-    if launch.reads.allSatisfy({ program.slots[$0.index].isConstant }) && !writesStep {
+    append(Launch(family: family, kernel: kernel, arguments: arguments, workItems: workItems))
+  }
+
+  private mutating func append(_ launch: Launch) {
+    let staysInStep = launch.writes.contains { slot in
+      if case .persistent = program.slots[slot.index].role { true } else { partlyWritten.contains(slot) }
+    }
+    if !staysInStep && launch.reads.allSatisfy({ program.slots[$0.index].isConstant }) {
       for slot in launch.writes { program.slots[slot.index].role = .prepared }
       program.preparation.append(launch)
     } else {
@@ -131,20 +136,30 @@ struct Lowering {
     from source: SlotID, _ sourceStrides: [Int], offset sourceOffset: Int = 0, to target: SlotID,
     _ targetStrides: [Int], targetOffset: Int = 0, _ extents: [Int]
   ) {
-    let walk = StridedWalk(extents: extents, strides: [sourceStrides, targetStrides])
-    guard walk.count > 0 else { return }
+    guard extents.allSatisfy({ $0 > 0 }) else { return }
+    append(
+      Self.copyLaunch(
+        from: source, sourceStrides, offset: sourceOffset, to: target, targetStrides, targetOffset: targetOffset,
+        extents, traits: traits))
+  }
+
+  /// The launch that copies `extents` elements between two strided views.
+  static func copyLaunch(
+    from source: SlotID, _ sourceStrides: [Int], offset sourceOffset: Int = 0, to target: SlotID,
+    _ targetStrides: [Int], targetOffset: Int = 0, _ extents: [Int], traits: DeviceTraits
+  ) -> Launch {
     // Writes in order of memory.
     let order = extents.indices.sorted { (abs(targetStrides[$1]), $0) < (abs(targetStrides[$0]), $1) }
-    let ordered = walk.reordered(order).collapsed()
-    let axes = StridedArguments(ordered)
-    launch(
-      .movement, "strided_copy",
-      [.read(source), .write(target), .integers([axes.rank]), .integers([axes.outerCount]), .integers(axes.extents)]
-        + axes.strides.map { .integers($0) }
-        + [
-          .integers([ordered.extents.last ?? 1] + axes.innermost + [0]),
-          .integers([sourceOffset, targetOffset]),
-        ], workItems: axes.outerCount * dividedUp(ordered.extents.last ?? 1, traits.run))
+    let walk = StridedWalk(extents: extents, strides: [sourceStrides, targetStrides]).reordered(order).collapsed()
+    let innermost = walk.extents[walk.extents.count - 1]
+    let axes = StridedArguments(walk)
+    return Launch(
+      family: .movement, kernel: "strided_copy",
+      arguments: [
+        .read(source), .write(target), .integers([axes.rank]), .integers([axes.outerCount]), .integers(axes.extents),
+        .integers(axes.strides[0]), .integers(axes.strides[1]), .integers([innermost] + axes.innermost + [0]),
+        .integers([sourceOffset, targetOffset]),
+      ], workItems: axes.outerCount * dividedUp(innermost, traits.run))
   }
 
   /// Sets every element of `slot`.
