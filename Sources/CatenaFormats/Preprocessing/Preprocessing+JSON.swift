@@ -126,12 +126,6 @@ extension Preprocessing.Step: Codable {
 
 /// A misspelt member must not be ignored: the numbers would be wrong in silence.
 private func refuseUnknownKeys<Key: CodingKey & CaseIterable>(_ decoder: any Decoder, _ known: Key.Type) throws {
-  struct AnyKey: CodingKey {
-    let stringValue: String
-    var intValue: Int? { nil }
-    init?(stringValue: String) { self.stringValue = stringValue }
-    init?(intValue: Int) { nil }
-  }
   let names = Key.allCases.map(\.stringValue)
   for key in try decoder.container(keyedBy: AnyKey.self).allKeys where !names.contains(key.stringValue) {
     throw DecodingError.dataCorrupted(
@@ -139,4 +133,12 @@ private func refuseUnknownKeys<Key: CodingKey & CaseIterable>(_ decoder: any Dec
         codingPath: decoder.codingPath,
         debugDescription: "\"\(key.stringValue)\" is unknown; known are \(names.joined(separator: ", "))"))
   }
+}
+
+/// Any member's name.
+private struct AnyKey: CodingKey {
+  let stringValue: String
+  var intValue: Int? { nil }
+  init?(stringValue: String) { self.stringValue = stringValue }
+  init?(intValue: Int) { nil }
 }
