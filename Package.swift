@@ -65,7 +65,7 @@ let package = Package(
     .testTarget(name: "CatenaFormatsTests", dependencies: ["CatenaFormats", "CatenaCompute", "TestSupport"]),
     .testTarget(
       name: "CatenaAutodiffTests",
-      dependencies: ["CatenaAutodiff", "CatenaReference", "CatenaCompute", "TestSupport"]),
+      dependencies: ["CatenaAutodiff", "CatenaReference", "CatenaCompute", "CatenaFormats", "TestSupport"]),
     .testTarget(
       name: "CatenaCPUTests", dependencies: ["CatenaCPU", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
     .testTarget(

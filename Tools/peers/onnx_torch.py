@@ -271,7 +271,8 @@ class OnnxNetwork(torch.nn.Module):
         opset = next(o.version for o in self.model.opset_import if o.domain in ("", "ai.onnx"))
         for proto in self.model.graph.node:
             if proto.op_type == "Shape" and proto.input[0] in values:
-                known[proto.output[0]] = np.array(values[proto.input[0]].shape, np.int64)
+                limits = slice(Node(proto, []).get("start", 0), Node(proto, []).get("end"))
+                known[proto.output[0]] = np.array(values[proto.input[0]].shape, np.int64)[limits]
             elif not self._computed(proto, values):
                 known |= evaluate(proto, known, opset)
             elif proto.op_type not in OPERATORS:

@@ -119,3 +119,14 @@ extension Tensor {
     return proto
   }
 }
+
+extension Tensor {
+  /// A tensor from the bytes of a `TensorProto` of its own, as ONNX's test data is stored.
+  package init(onnx bytes: [UInt8]) throws(ONNXError) {
+    let proto: Onnx_TensorProto
+    do { proto = try Onnx_TensorProto(serializedBytes: bytes) } catch {
+      throw .malformed("a stored tensor cannot be parsed (\(error))")
+    }
+    try self.init(proto, directory: nil)
+  }
+}

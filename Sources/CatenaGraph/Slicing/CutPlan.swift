@@ -35,6 +35,8 @@ struct CutPlan: Sendable {
     repeat {
       changed = false
       meetDemands()
+      // Only when nothing else asks for a channel is one kept for its own sake.
+      if !changed { keepFirstOfAnEmptyAxis() }
     } while changed
   }
 
@@ -131,15 +133,26 @@ struct CutPlan: Sendable {
   private mutating func meetDemands() {
     needed = Set(graph.outputs)
     for node in graph.nodes.indices.reversed() where graph.nodes[node].outputs.contains(where: needed.contains) {
-      for (index, output) in graph.nodes[node].outputs.enumerated() {
-        for axis in 0..<graph.shape(output).rank { keepOne(node, .output(axis, of: index)) }
-      }
-      for (index, input) in graph.nodes[node].inputs.enumerated() where !isDropped(node, input: index) {
-        needed.insert(input)
-        for axis in 0..<graph.shape(input).rank { keepOne(node, .input(index, axis)) }
-      }
       for factors in rules[node].sums { meetSum(node, factors) }
       if let groups = rules[node].groups { meetGroups(node, count: groups) }
+      for (index, input) in graph.nodes[node].inputs.enumerated() where !isDropped(node, input: index) {
+        needed.insert(input)
+      }
+    }
+  }
+
+  private mutating func keepFirstOfAnEmptyAxis() {
+    for node in graph.nodes.indices.reversed() where graph.nodes[node].outputs.contains(where: needed.contains) {
+      let outputs = graph.nodes[node].outputs.indices.flatMap { index in
+        rules[node].outputs[index].dimensions.indices.map { Place.output($0, of: index) }
+      }
+      let inputs = graph.nodes[node].inputs.indices.filter { !isDropped(node, input: $0) }.flatMap { index in
+        rules[node].inputs[index].dimensions.indices.map { Place.input(index, $0) }
+      }
+      for place in outputs + inputs where rules[node].extent(place) > 0 {
+        if (0..<rules[node].extent(place)).contains(where: { isKept(node, place, $0) }) { continue }
+        return keep(base(node, place), Cause(reason: .lastChannel, node: node))
+      }
     }
   }
 
@@ -148,12 +161,6 @@ struct CutPlan: Sendable {
     guard case .concatenate(let axis) = graph.nodes[node].operation else { return false }
     let extent = rules[node].inputs[input].dimensions[axis]
     return extent > 0 && !(0..<extent).contains { isKept(node, .input(input, axis), $0) }
-  }
-
-  private mutating func keepOne(_ node: Int, _ place: Place) {
-    let extent = rules[node].extent(place)
-    guard extent > 0, !(0..<extent).contains(where: { isKept(node, place, $0) }) else { return }
-    keep(base(node, place), Cause(reason: .lastChannel, node: node))
   }
 
   private mutating func meetSum(_ node: Int, _ factors: [Place]) {
@@ -190,9 +197,11 @@ struct CutPlan: Sendable {
   private mutating func equalize(_ node: Int, _ place: Place, _ groups: [Range<Int>]) {
     let counts = groups.map { group in group.count { isKept(node, place, $0) } }
     let target = max(counts.max() ?? 0, 1)
-    for group in groups {
+    for (group, count) in zip(groups, counts) {
+      // A group whose inputs are all zero stays for the sake of its bias.
+      let reason = count == 0 && place == .input(0, 1) ? KeepReason.convolutionBias : .groups
       for index in group where group.count(where: { isKept(node, place, $0) }) < target {
-        keep(base(node, place) + index, Cause(reason: .groups, node: node))
+        keep(base(node, place) + index, Cause(reason: reason, node: node))
       }
     }
   }

@@ -104,7 +104,10 @@ struct StructuralZeroSearch {
   /// What makes all that the node's rules link to an index of its result zero.
   private func linkedZeros(_ node: Int, axis: Int, _ index: Int) -> [StructuralZero]? {
     var result: [StructuralZero] = []
-    for source in rules[node].sources(axis: axis, index: index) {
+    let sources = rules[node].sources(axis: axis, index: index)
+    // Where the rules link nothing, nothing is known.
+    if sources.isEmpty { return nil }
+    for source in sources {
       let value = graph.nodes[node].inputs[source.input]
       if states.isZero(value, axis: source.axis, index: source.index) { continue }
       guard graph.constants[value] == nil,

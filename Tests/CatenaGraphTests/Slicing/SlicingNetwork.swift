@@ -21,7 +21,8 @@ struct SlicingNetwork {
 
   mutating func constant(_ name: String, _ shape: Shape, low: Double = -1, high: Double = 1) -> ValueID {
     let values = (0..<shape.elementCount).map { _ in low + (high - low) * random.uniform() }
-    return graph.addConstant("\(name)\(graph.values.count)", Tensor(doubles: values, shape: shape, elementType: .float32))
+    return graph.addConstant(
+      "\(name)\(graph.values.count)", Tensor(doubles: values, shape: shape, elementType: .float32))
   }
 
   /// A convolution that keeps the spatial extents, but for the stride.
@@ -76,7 +77,8 @@ struct SlicingNetwork {
     func all(_ value: Int) -> [Int] { [Int](repeating: value, count: rank) }
     return try graph.add(
       .pool(
-        Pool(kind, kernel: all(extent), strides: all(extent), padsBegin: all(0), padsEnd: all(0), dilations: all(1))), x)
+        Pool(kind, kernel: all(extent), strides: all(extent), padsBegin: all(0), padsEnd: all(0), dilations: all(1))), x
+    )
   }
 
   mutating func spatialMean(_ x: ValueID) throws -> ValueID {
@@ -111,6 +113,11 @@ struct SlicingNetwork {
       return ZeroedChannels(
         value: unit.value, axis: unit.axis, indices: (0..<extent).filter { _ in random.uniform() < share })
     }
+  }
+
+  /// Whether some zeroing point keeps nothing: what is behind it may then be constant, or zero, and be cut as well.
+  func hasDeadLayer(_ dead: [ZeroedChannels]) -> Bool {
+    dead.contains { $0.indices.count == graph.shape($0.value)[$0.axis] }
   }
 
   /// Slices at random and checks.

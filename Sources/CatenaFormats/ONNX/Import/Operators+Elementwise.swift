@@ -48,7 +48,7 @@ extension OperatorImport {
     [
       binary("Add", .numbers, .add), binary("Sub", .numbers, .subtract), binary("Mul", .numbers, .multiply),
       binary("Div", .numbers, .divide), binary("PRelu", .floats, .prelu),
-      binary("Equal", .numbers.union(.bool), .equal), binary("Less", .numbers, .less),
+      binary("Equal", Set<ElementType>.numbers.union([.bool]), .equal), binary("Less", .numbers, .less),
       binary("Greater", .numbers, .greater), binary("LessOrEqual", .numbers, .lessOrEqual, since: 12),
       binary("GreaterOrEqual", .numbers, .greaterOrEqual, since: 12), binary("And", .bool, .and),
       binary("Or", .bool, .or), binary("Xor", .bool, .xor),
@@ -65,6 +65,9 @@ extension OperatorImport {
       OperatorImport("Pow", .numbers) { importer, node throws(NodeFailure) in
         let operands = try importer.operands(node, count: 2)
         let (base, exponent) = (importer.type(operands[0]).elementType, importer.type(operands[1]).elementType)
+        guard Set<ElementType>.numbers.contains(exponent) else {
+          throw .unsupported("an exponent of type \(exponent.rawValue) is not supported")
+        }
         // The base's type is the result's; a fractional exponent of an integer base needs fractions in between.
         guard base != exponent else { return try importer.emit(.binary(.power), operands, node) }
         if base.isFloatingPoint || exponent.isInteger {

@@ -15,7 +15,7 @@ extension OperatorImport {
       let axis = try normalizedAxis(node.int("axis", default: 0), rank: importer.shape(data).rank)
       let extent = importer.shape(data)[axis]
       let stated = node.opset < 13 ? try node.ints("split") : try importer.knownIntegers(node, 1, "split")
-      let sizes = try stated ?? equalParts(node, of: extent)
+      let sizes = if let stated { stated } else { try equalParts(node, of: extent) }
       guard sizes.count == node.outputs.count else {
         throw .invalid("\(sizes.count) parts are stated for \(node.outputs.count) outputs")
       }
