@@ -18,14 +18,15 @@ let package = Package(
     .target(name: "CatenaTensors"),
     .target(name: "CatenaGraph", dependencies: ["CatenaTensors"]),
     // Files
-    .systemLibrary(name: "CPNG", pkgConfig: "libpng", providers: [.apt(["libpng-dev"])]),
+    .target(name: "CPNG", linkerSettings: [.linkedLibrary("png")]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
     .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
     .target(
       name: "CatenaFormats",
       dependencies: [
-        "CatenaGraph", "CatenaReference", "CPNG", "CTurboJPEG",
+        "CatenaGraph", "CatenaReference", "CPNG", "CTurboJPEG", "CZlib",
         .product(name: "SwiftProtobuf", package: "swift-protobuf"),
-      ]),
+      ], exclude: ["ONNX/onnx.proto"]),
     // Computation
     .target(name: "CatenaReference", dependencies: ["CatenaGraph"]),
     .target(name: "CatenaCompute", dependencies: ["CatenaGraph", "CatenaReference"]),
@@ -53,9 +54,10 @@ let package = Package(
       dependencies: ["Catena", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Tools/catena"),
     // Tests
+    .target(name: "CTestAllocations", path: "Tests/CTestAllocations"),
     .target(
       name: "TestSupport",
-      dependencies: ["CatenaGraph", "CatenaReference", "CatenaCompute", "CatenaFormats"],
+      dependencies: ["CatenaGraph", "CatenaReference", "CatenaCompute", "CatenaFormats", "CTestAllocations"],
       path: "Tests/TestSupport"),
     .testTarget(name: "CatenaTensorsTests", dependencies: ["CatenaTensors"]),
     .testTarget(name: "CatenaGraphTests", dependencies: ["CatenaGraph", "CatenaReference", "TestSupport"]),
@@ -63,7 +65,7 @@ let package = Package(
     .testTarget(name: "CatenaFormatsTests", dependencies: ["CatenaFormats", "CatenaCompute", "TestSupport"]),
     .testTarget(
       name: "CatenaAutodiffTests",
-      dependencies: ["CatenaAutodiff", "CatenaReference", "CatenaCompute", "TestSupport"]),
+      dependencies: ["CatenaAutodiff", "CatenaReference", "CatenaCompute", "CatenaFormats", "TestSupport"]),
     .testTarget(
       name: "CatenaCPUTests", dependencies: ["CatenaCPU", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
     .testTarget(

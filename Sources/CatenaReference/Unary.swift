@@ -1,0 +1,150 @@
+import CatenaGraph
+import CatenaTensors
+import Foundation
+
+extension UnaryFunction {
+  /// The function of one number.
+  func value(_ x: Double) -> Double {
+    switch self {
+    case .relu: return x < 0 ? 0 : x
+    case .leakyRelu(let alpha): return x < 0 ? Double(alpha) * x : x
+    case .elu(let alpha): return x > 0 ? x : Double(alpha) * expm1(x)
+    case .selu(let alpha, let gamma): return Double(gamma) * (x > 0 ? x : Double(alpha) * expm1(x))
+    case .sigmoid: return logistic(x)
+    case .hardSigmoid(let alpha, let beta): return clamp(Double(alpha) * x + Double(beta), 0, 1)
+    case .hardSwish: return x * clamp(x / 6 + 0.5, 0, 1)
+    case .tanh: return Foundation.tanh(x)
+    case .softplus: return Swift.max(x, 0) + log1p(exp(-Swift.abs(x)))
+    case .erf: return Foundation.erf(x)
+    case .gelu: return 0.5 * x * (1 + Foundation.erf(x / 2.squareRoot()))
+    case .geluTanh: return 0.5 * x * (1 + Foundation.tanh(geluInner(x)))
+    case .clip(let minimum, let maximum): return clamp(x, Double(minimum), Double(maximum))
+    case .squareRoot: return x.squareRoot()
+    case .exponential: return exp(x)
+    case .logarithm: return log(x)
+    case .negate: return -x
+    case .absolute: return Swift.abs(x)
+    case .reciprocal: return 1 / x
+    case .floor: return x.rounded(.down)
+    case .ceiling: return x.rounded(.up)
+    case .sign: return x > 0 ? 1 : x < 0 ? -1 : x
+    case .not: return x == 0 ? 1 : 0
+    }
+  }
+
+  /// The derivative at the function's input, or computed from its output where `derivativeReadsOutput`.
+  ///
+  /// At kinks it is PyTorch's: 0 at the kink of relu, abs, hardSigmoid; 1 at clip's bounds; the left slope of leakyRelu;
+  /// the outer slopes of hardSwish.
+  func derivative(_ value: Double) -> Double {
+    switch self {
+    case .relu: return value > 0 ? 1 : 0
+    case .leakyRelu(let alpha): return value > 0 ? 1 : Double(alpha)
+    case .elu(let alpha): return value > 0 ? 1 : Double(alpha) * exp(value)
+    case .selu(let alpha, let gamma): return Double(gamma) * (value > 0 ? 1 : Double(alpha) * exp(value))
+    case .sigmoid: return value * (1 - value)
+    case .hardSigmoid(let alpha, let beta):
+      let inner = Double(alpha) * value + Double(beta)
+      return inner > 0 && inner < 1 ? Double(alpha) : 0
+    case .hardSwish: return value <= -3 ? 0 : value < 3 ? value / 3 + 0.5 : 1
+    case .tanh: return 1 - value * value
+    case .softplus: return logistic(value)
+    case .erf: return 2 / Double.pi.squareRoot() * exp(-value * value)
+    case .gelu:
+      let density = exp(-value * value / 2) / (2 * Double.pi).squareRoot()
+      return 0.5 * (1 + Foundation.erf(value / 2.squareRoot())) + value * density
+    case .geluTanh:
+      let tangent = Foundation.tanh(geluInner(value))
+      let slope = (2 / Double.pi).squareRoot() * (1 + 3 * 0.044715 * value * value)
+      return 0.5 * (1 + tangent) + 0.5 * value * (1 - tangent * tangent) * slope
+    case .clip(let minimum, let maximum): return value >= Double(minimum) && value <= Double(maximum) ? 1 : 0
+    case .squareRoot: return 0.5 / value
+    case .exponential: return value
+    case .logarithm: return 1 / value
+    case .negate: return -1
+    case .absolute: return value > 0 ? 1 : value < 0 ? -1 : 0
+    case .reciprocal: return -value * value
+    case .floor, .ceiling, .sign, .not: return 0
+    }
+  }
+
+  /// The function of one integer, wrapping at its width; `nil` where it has no meaning for integers.
+  fileprivate func integerValue<Integer: FixedWidthInteger>(_ x: Integer) -> Integer? {
+    switch self {
+    case .relu: x < 0 ? 0 : x
+    case .negate: 0 &- x
+    case .absolute: x < 0 ? 0 &- x : x
+    case .sign: x.signum()
+    case .floor, .ceiling: x
+    case .clip(let minimum, let maximum):
+      // A bound outside the type's range does not bind.
+      Swift.min(Swift.max(x, Integer(clamping: minimum)), Integer(clamping: maximum))
+    default: nil
+    }
+  }
+}
+
+extension FixedWidthInteger {
+  /// The nearest integer of this type towards zero; NaN is 0.
+  fileprivate init(clamping value: Float) {
+    if let exact = Self(exactly: value.rounded(.towardZero)) {
+      self = exact
+    } else {
+      self = value.isNaN ? 0 : value < 0 ? Self.min : Self.max
+    }
+  }
+}
+
+/// min(max(x, minimum), maximum), NaN for NaN.
+private func clamp(_ x: Double, _ minimum: Double, _ maximum: Double) -> Double {
+  let raised = x < minimum ? minimum : x
+  return raised > maximum ? maximum : raised
+}
+
+/// 1 / (1 + e^-x) without overflow.
+private func logistic(_ x: Double) -> Double {
+  if x >= 0 { return 1 / (1 + exp(-x)) }
+  let power = exp(x)
+  return power / (1 + power)
+}
+
+private func geluInner(_ x: Double) -> Double { (2 / Double.pi).squareRoot() * (x + 0.044715 * x * x * x) }
+
+extension Reference {
+  static func unary(_ function: UnaryFunction, _ data: Tensor) throws(EvaluationError) -> Tensor {
+    if data.elementType.isFloatingPoint {
+      let values = try data.reals()
+      return Tensor(reals: makeReals(values.count) { function.value(values[$0]) }, data.type)
+    }
+    if data.elementType == .bool {
+      guard function == .not else { throw EvaluationError(reason: "\(function) has no meaning for bool") }
+      return Tensor(data.doubles.map { $0 == 0 }, shape: data.shape)
+    }
+    return try withInteger(data.elementType, IntegerUnary(function: function, data: data))
+  }
+
+  static func unaryGradient(
+    _ function: UnaryFunction, _ gradient: Tensor, _ value: Tensor
+  ) throws(EvaluationError) -> Tensor {
+    let gradients = try gradient.reals("the gradient")
+    let values = try value.reals()
+    return Tensor(
+      reals: makeReals(gradients.count) { gradients[$0] * function.derivative(values[$0]) }, gradient.type)
+  }
+}
+
+private struct IntegerUnary: IntegerWork {
+  let function: UnaryFunction
+  let data: Tensor
+
+  func run<Integer: TensorInteger>(_ type: Integer.Type) throws(EvaluationError) -> Tensor {
+    var results: [Integer] = []
+    for element in data.elements(of: type) {
+      guard let result = function.integerValue(element) else {
+        throw EvaluationError(reason: "\(function) has no meaning for \(data.elementType.rawValue)")
+      }
+      results.append(result)
+    }
+    return Tensor(results, shape: data.shape)
+  }
+}

@@ -1,0 +1,18 @@
+#ifndef CATENA_TEST_ALLOCATIONS_H
+#define CATENA_TEST_ALLOCATIONS_H
+
+#include <stdint.h>
+
+/// Begins to count the process's heap allocations, of all threads, from zero.
+void catena_allocations_start(void);
+
+/// Ends counting.
+void catena_allocations_stop(void);
+
+/// The allocations counted since the last start: malloc, calloc, realloc, aligned_alloc, posix_memalign, memalign.
+int64_t catena_allocations_count(void);
+
+/// The bytes that these allocations asked for.
+int64_t catena_allocations_bytes(void);
+
+#endif

@@ -1,0 +1,35 @@
+import CTestAllocations
+
+/// Counts heap allocations, of all threads of the process: nothing else may run beside what is measured.
+package enum Allocations {
+  /// What was allocated.
+  package struct Count: Sendable, Equatable {
+    /// Calls of malloc and its kin.
+    package var allocations: Int
+    /// The bytes that they asked for.
+    package var bytes: Int
+  }
+
+  /// The allocations made while `body` runs.
+  package static func counted<E: Error>(_ body: () throws(E) -> Void) throws(E) -> Count {
+    catena_allocations_start()
+    defer { catena_allocations_stop() }
+    try body()
+    return current
+  }
+
+  /// The allocations made while `body` runs; those of the concurrency runtime, which allocates for tasks, are among
+  /// them.
+  package static func counted<E: Error>(
+    isolation: isolated (any Actor)? = #isolation, _ body: () async throws(E) -> Void
+  ) async throws(E) -> Count {
+    catena_allocations_start()
+    defer { catena_allocations_stop() }
+    try await body()
+    return current
+  }
+
+  private static var current: Count {
+    Count(allocations: Int(catena_allocations_count()), bytes: Int(catena_allocations_bytes()))
+  }
+}
