@@ -21,7 +21,7 @@ CATENA_INLINE int64_t catena_type_bytes(catena_type type) {
   case CATENA_BOOL: case CATENA_U8: case CATENA_I8: return 1;
   case CATENA_F16: case CATENA_BF16: case CATENA_U16: case CATENA_I16: return 2;
   case CATENA_F32: case CATENA_U32: case CATENA_I32: return 4;
-  case CATENA_I64: return 8;
+  case CATENA_I64: case CATENA_F64: return 8;
   }
   return 0;
 }
@@ -42,12 +42,14 @@ CATENA_INLINE uint16_t catena_to_bfloat16(float value) {
 }
 
 // Cut off towards zero, clamped to 64 bits; NaN is 0.
-CATENA_INLINE int64_t catena_to_integer(float value) {
+CATENA_INLINE int64_t catena_double_to_integer(double value) {
   if (value != value) return 0;
-  if (value >= 0x1p63f) return INT64_MAX;
-  if (value < -0x1p63f) return INT64_MIN;
+  if (value >= 0x1p63) return INT64_MAX;
+  if (value < -0x1p63) return INT64_MIN;
   return (int64_t)value;
 }
+
+CATENA_INLINE int64_t catena_to_integer(float value) { return catena_double_to_integer((double)value); }
 
 CATENA_INLINE int64_t catena_wrap(catena_type type, int64_t value) {
   switch (type) {

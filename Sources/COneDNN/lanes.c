@@ -31,6 +31,7 @@ void catena_load_float(catena_type type, const void *source, int64_t stride, int
   case CATENA_U32: LOOP lanes[i] = (float)((const uint32_t *)source)[i * stride]; break;
   case CATENA_I32: LOOP lanes[i] = (float)((const int32_t *)source)[i * stride]; break;
   case CATENA_I64: LOOP lanes[i] = (float)((const int64_t *)source)[i * stride]; break;
+  case CATENA_F64: LOOP lanes[i] = (float)((const double *)source)[i * stride]; break;
   }
 }
 
@@ -51,6 +52,7 @@ void catena_store_float(catena_type type, const float *lanes, void *destination,
     LOOP ((uint32_t *)destination)[i * stride] = (uint32_t)catena_to_integer(lanes[i]);
     break;
   case CATENA_I64: LOOP ((int64_t *)destination)[i * stride] = catena_to_integer(lanes[i]); break;
+  case CATENA_F64: LOOP ((double *)destination)[i * stride] = lanes[i]; break;
   }
 }
 
@@ -69,6 +71,7 @@ void catena_load_integer(catena_type type, const void *source, int64_t stride, i
   case CATENA_U32: LOOP lanes[i] = ((const uint32_t *)source)[i * stride]; break;
   case CATENA_I32: LOOP lanes[i] = ((const int32_t *)source)[i * stride]; break;
   case CATENA_I64: LOOP lanes[i] = ((const int64_t *)source)[i * stride]; break;
+  case CATENA_F64: LOOP lanes[i] = catena_double_to_integer(((const double *)source)[i * stride]); break;
   }
 }
 
@@ -82,5 +85,6 @@ void catena_store_integer(catena_type type, const int64_t *lanes, void *destinat
   case CATENA_U16: case CATENA_I16: LOOP ((uint16_t *)destination)[i * stride] = (uint16_t)lanes[i]; break;
   case CATENA_U32: case CATENA_I32: LOOP ((uint32_t *)destination)[i * stride] = (uint32_t)lanes[i]; break;
   case CATENA_I64: LOOP ((int64_t *)destination)[i * stride] = lanes[i]; break;
+  case CATENA_F64: LOOP ((double *)destination)[i * stride] = (double)lanes[i]; break;
   }
 }

@@ -1,5 +1,6 @@
 #include "program.h"
 
+#include <sched.h>
 #include <time.h>
 
 typedef struct {
@@ -58,6 +59,11 @@ catena_status catena_program_run(const catena_program *program, double *seconds)
     if (seconds != NULL) seconds[i] = now() - begin;
   }
   return catena_success;
+}
+
+int32_t catena_allowed_processors(void) {
+  cpu_set_t mask;
+  return sched_getaffinity(0, sizeof mask, &mask) == 0 ? CPU_COUNT(&mask) : 0;
 }
 
 int32_t catena_collapse(

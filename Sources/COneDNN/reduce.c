@@ -251,3 +251,55 @@ void catena_add_softmax(
   softmax_step *step = catena_add_step(program, run_softmax, sizeof(softmax_step), NULL);
   *step = (softmax_step){source, destination, rows, columns, logarithm};
 }
+
+// MARK: Products of integers
+
+typedef struct {
+  const int64_t *source, *weights;
+  int64_t *destination, *source_offsets, *weight_offsets;
+  int64_t batch, rows, inner, columns;
+} integer_matmul_step;
+
+static void integer_matmul_share(void *arguments) {
+  const integer_matmul_step *step = arguments;
+  catena_range share = catena_share(step->batch * step->rows);
+  for (int64_t unit = share.begin; unit < share.end; unit++) {
+    int64_t item = unit / step->rows;
+    const int64_t *left = step->source + step->source_offsets[item] + unit % step->rows * step->inner;
+    const int64_t *right = step->weights + step->weight_offsets[item];
+    for (int64_t column = 0; column < step->columns; column++) {
+      uint64_t sum = 0;
+      for (int64_t k = 0; k < step->inner; k++) sum += (uint64_t)left[k] * (uint64_t)right[k * step->columns + column];
+      step->destination[unit * step->columns + column] = (int64_t)sum;
+    }
+  }
+}
+
+static catena_status run_integer_matmul(const void *arguments) {
+  const integer_matmul_step *step = arguments;
+  catena_parallel(integer_matmul_share, step, step->batch * step->rows * step->inner * step->columns);
+  return catena_success;
+}
+
+static void release_integer_matmul(void *arguments) {
+  integer_matmul_step *step = arguments;
+  free(step->source_offsets);
+  free(step->weight_offsets);
+}
+
+static int64_t *copy_offsets(const int64_t *offsets, int64_t count) {
+  int64_t *copy = malloc((size_t)(count + 1) * sizeof(int64_t));
+  if (copy == NULL) abort();
+  return memcpy(copy, offsets, (size_t)count * sizeof(int64_t));
+}
+
+void catena_add_integer_matmul(
+  catena_program *program, const int64_t *source, const int64_t *weights, int64_t *destination, int64_t batch,
+  const int64_t *source_offsets, const int64_t *weight_offsets, int64_t rows, int64_t inner, int64_t columns
+) {
+  integer_matmul_step *step =
+    catena_add_step(program, run_integer_matmul, sizeof(integer_matmul_step), release_integer_matmul);
+  *step = (integer_matmul_step){
+    source, weights, destination, copy_offsets(source_offsets, batch), copy_offsets(weight_offsets, batch), batch, rows,
+    inner, columns};
+}

@@ -51,8 +51,8 @@ extension Lowering {
     let shape = graph.shape(data)
     let others = view(data).layout.order.filter { !axes.contains($0) }
     let inner = view(data).layout.order.filter(axes.contains)
-    let source = dense(data, Layout(order: others + inner))
-    let result = allocate(shape, Layout(order: others + inner), .float32)
+    let source = dense(data, AxisOrder(order: others + inner))
+    let result = allocate(shape, AxisOrder(order: others + inner), .float32)
     let columns = axes.reduce(1) { $0 * shape[$1] }
     addStep(record(value, node.operation.name, inputs: [source]), reads: [source], writes: [result]) { binder in
       catena_add_softmax(
@@ -141,7 +141,7 @@ extension Lowering {
   func lowerAdam(_ node: Node, _ adam: Adam) {
     let shape = graph.shape(node.inputs[0])
     let inputs = node.inputs.prefix(5).map { logical($0) }
-    let layout = Layout.logical(rank: shape.rank)
+    let layout = AxisOrder.logical(rank: shape.rank)
     let mask: View
     if graph.shape(node.inputs[5]) == shape {
       mask = logical(node.inputs[5])

@@ -138,7 +138,7 @@ extension Lowering {
   ) throws(ComputeError) {
     let primitive = try Primitive.convolution(
       problem.description(regions: 1, hasBias: false, hasPlainWeights: weights.packed == nil), [], engine)
-    let layout = Layout.channelsLast(rank: problem.resultShape.rank)
+    let layout = AxisOrder.channelsLast(rank: problem.resultShape.rank)
     let result = allocate(problem.resultShape, layout, .float32)
     let kind = "convolutionTranspose"
     addPrimitive(

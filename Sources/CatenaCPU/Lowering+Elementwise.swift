@@ -154,12 +154,12 @@ private struct ElementwisePass {
   }
 
   /// The order of memory of the first operand that has all elements once, or row-major order.
-  private func preferredLayout() -> Layout {
+  private func preferredLayout() -> AxisOrder {
     let external = members.flatMap(\.inputs).filter {
       graph.shape($0) == program.shape && lowering.views[$0] != nil
     }
     let dense = external.map { lowering.view($0) }.filter(\.isDense)
-    let logical = Layout.logical(rank: program.shape.rank)
+    let logical = AxisOrder.logical(rank: program.shape.rank)
     return dense.first { !$0.isDense(logical) }?.layout ?? dense.first?.layout ?? logical
   }
 
@@ -194,7 +194,7 @@ private struct ElementwisePass {
   private mutating func emitNormalization(
     _ node: Node, _ epsilon: Float, _ data: ElementwiseProgram.Slot, _ destination: ElementwiseProgram.Slot
   ) {
-    let vector = Layout.logical(rank: 1)
+    let vector = AxisOrder.logical(rank: 1)
     if let folded = lowering.foldedNormalization(node, epsilon: epsilon) {
       let numbers = [folded.scale, folded.shift].map { values in
         lowering.constant(

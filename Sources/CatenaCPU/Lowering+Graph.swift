@@ -43,7 +43,7 @@ extension Lowering {
 
   /// Images that a window operator reads first are kept with channels innermost: they are converted once, when they are
   /// written.
-  private func inputLayout(_ input: ValueID) -> Layout {
+  private func inputLayout(_ input: ValueID) -> AxisOrder {
     let rank = graph.shape(input).rank
     guard let reader = readers[input]?.first.map({ graph.nodes[$0] }), storage(input) == .float32 else {
       return .logical(rank: rank)

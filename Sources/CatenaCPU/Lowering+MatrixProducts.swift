@@ -8,6 +8,10 @@ extension Lowering {
   func lowerGemm(_ gemm: Gemm, _ nodes: [Int]) throws(ComputeError) -> Int {
     let node = graph.nodes[nodes[0]]
     let value = node.outputs[0]
+    guard storage(value).isFloatingPoint else {
+      lowerIntegerGemm(gemm, node)
+      return nodes.count
+    }
     let a = matrix(node.inputs[0], isTransposed: gemm.transposeA)
     let b = matrix(node.inputs[1], isTransposed: gemm.transposeB)
     let bias = node.inputs.count > 2 ? rowBias(node.inputs[2], gemm, columns: b.shape[1]) : nil
@@ -30,6 +34,10 @@ extension Lowering {
   func lowerMatmul(_ node: Node) throws(ComputeError) {
     let (left, right) = (node.inputs[0], node.inputs[1])
     let value = node.outputs[0]
+    guard storage(value).isFloatingPoint else {
+      lowerIntegerMatmul(node)
+      return
+    }
     var a = matmulOperand(view32(left), isLeft: true)
     var b = matmulOperand(view32(right), isLeft: false)
     var shape = graph.shape(value)

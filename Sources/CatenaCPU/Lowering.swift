@@ -27,7 +27,7 @@ final class Lowering {
   /// A value in a certain form.
   private struct Conversion: Hashable {
     var value: ValueID
-    var layout: Layout
+    var layout: AxisOrder
     var storage: Storage
   }
 
@@ -43,7 +43,7 @@ final class Lowering {
   // MARK: Views
 
   /// A new dense tensor.
-  func allocate(_ shape: Shape, _ layout: Layout, _ storage: Storage, _ kind: BufferKind = .intermediate) -> View {
+  func allocate(_ shape: Shape, _ layout: AxisOrder, _ storage: Storage, _ kind: BufferKind = .intermediate) -> View {
     let buffer = plan.addBuffer(bytes: shape.elementCount * storage.byteCount, kind)
     return View(buffer: buffer, shape: shape, strides: layout.strides(of: shape), storage: storage)
   }
@@ -62,7 +62,7 @@ final class Lowering {
   }
 
   /// A value as dense tensor of the given layout and element type, converted where it is not.
-  func dense(_ value: ValueID, _ layout: Layout, _ storage: Storage = .float32) -> View {
+  func dense(_ value: ValueID, _ layout: AxisOrder, _ storage: Storage = .float32) -> View {
     if graph.constants[value] != nil { return constantView(value, layout, storage) }
     let view = view(value)
     if view.storage == storage, view.isDense(layout) { return view }
@@ -82,7 +82,7 @@ final class Lowering {
   func channelsLast(_ value: ValueID) -> View { dense(value, .channelsLast(rank: graph.shape(value).rank)) }
 
   /// A new dense tensor with a view's elements.
-  func copied(_ view: View, to layout: Layout, _ storage: Storage, name: String, kind: BufferKind = .intermediate) -> View {
+  func copied(_ view: View, to layout: AxisOrder, _ storage: Storage, name: String, kind: BufferKind = .intermediate) -> View {
     let result = allocate(view.shape, layout, storage, kind)
     addCopy(view, result, name: name)
     return result
@@ -125,8 +125,8 @@ final class Lowering {
   private func addConversion(_ source: View, _ destination: View, name: String) {
     var program = ElementwiseProgram(
       shape: source.shape, isInteger: !source.storage.isFloatingPoint && !destination.storage.isFloatingPoint)
-    let from = program.addOperand(source, .read)
-    let to = program.addOperand(destination, .write)
+    let from = program.addOperand(source, CATENA_READ)
+    let to = program.addOperand(destination, CATENA_WRITE)
     program.append(CATENA_COPY, to, from)
     addElementwise(program, name: name, kind: "convert", shape: destination.shape)
   }
@@ -134,7 +134,7 @@ final class Lowering {
   // MARK: Constants
 
   /// A constant as dense tensor, brought into its form when the program is made.
-  private func constantView(_ value: ValueID, _ layout: Layout, _ storage: Storage) -> View {
+  private func constantView(_ value: ValueID, _ layout: AxisOrder, _ storage: Storage) -> View {
     let key = Conversion(value: value, layout: layout, storage: storage)
     if let view = constantViews[key] { return view }
     guard let tensor = graph.constants[value] else {
@@ -146,7 +146,7 @@ final class Lowering {
   }
 
   /// A constant that is not the graph's own.
-  func constant(_ tensor: Tensor, _ layout: Layout, _ storage: Storage) -> View {
+  func constant(_ tensor: Tensor, _ layout: AxisOrder, _ storage: Storage) -> View {
     let converted =
       Storage(tensor.elementType) == storage
       ? tensor : Tensor(doubles: tensor.doubles, shape: tensor.shape, elementType: storage.elementType)
@@ -217,6 +217,7 @@ extension Storage {
     case .uint32: .uint32
     case .int32: .int32
     case .int64: .int64
+    case .float64: .float64
     }
   }
 }

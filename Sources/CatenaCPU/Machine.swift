@@ -2,17 +2,11 @@ import COneDNN
 import CatenaCompute
 import Foundation
 
-#if canImport(Glibc)
-  import Glibc
-#endif
-
 /// What this process may use of the machine.
 enum Machine {
   /// Processors that the affinity mask and the control group's quota leave to this process, at least 1.
   static var usableProcessors: Int {
-    var mask = cpu_set_t()
-    let hasMask = sched_getaffinity(0, MemoryLayout<cpu_set_t>.size, &mask) == 0
-    let allowed = hasMask ? withUnsafeBytes(of: mask) { $0.reduce(0) { $0 + $1.nonzeroBitCount } } : 0
+    let allowed = Int(catena_allowed_processors())
     let processors = allowed > 0 ? allowed : ProcessInfo.processInfo.activeProcessorCount
     return max(1, min(processors, quota ?? processors))
   }

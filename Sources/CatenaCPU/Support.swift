@@ -20,6 +20,7 @@ extension Graph {
     for value in node.inputs + node.outputs {
       let type = type(value).elementType
       if Storage(type) == nil { return "\(type.rawValue) is not held by this back end" }
+      if type == .float64, !node.operation.takesDoubles { return "it is not done on float64; cast to float32" }
     }
     let rank = (node.inputs + node.outputs).map { shape($0).rank }.max() ?? 0
     // Regions and collapsed axes need one more than the graph's.
@@ -35,7 +36,7 @@ extension Graph {
       if isStrided, pads.contains(where: { $0 < 0 }) { return "negative padding is only done at stride 1" }
       return spatialReason(node) ?? floatReason(node)
     case .convolution, .pool, .poolGradient: return spatialReason(node) ?? floatReason(node)
-    case .reduce, .argReduce, .gather, .select, .binary, .cast, .identity, .concatenate, .split, .slice,
+    case .reduce, .argReduce, .gather, .select, .gemm, .matmul, .binary, .cast, .identity, .concatenate, .split, .slice,
       .sliceGradient, .reshape, .transpose, .expand:
       return nil
     case .pad(let pad), .padGradient(let pad, _):
@@ -53,5 +54,15 @@ extension Graph {
   private func floatReason(_ node: Node) -> String? {
     let type = type(node.inputs[0]).elementType
     return type.isFloatingPoint ? nil : "it is not done on \(type.rawValue)"
+  }
+}
+
+extension Operator {
+  /// Whether f64 may be stored by the operator: nothing is computed in it.
+  fileprivate var takesDoubles: Bool {
+    switch self {
+    case .cast, .identity, .concatenate, .split, .slice, .sliceGradient, .reshape, .transpose, .expand, .gather: true
+    default: false
+    }
   }
 }

@@ -4,7 +4,7 @@ import CatenaTensors
 
 /// How elements lie in memory.
 enum Storage: Hashable {
-  case float32, float16, bfloat16, bool, uint8, int8, uint16, int16, uint32, int32, int64
+  case float32, float16, bfloat16, bool, uint8, int8, uint16, int16, uint32, int32, int64, float64
 
   /// `nil` for types that this back end does not hold.
   init?(_ type: ElementType) {
@@ -20,7 +20,8 @@ enum Storage: Hashable {
     case .uint32: self = .uint32
     case .int32: self = .int32
     case .int64: self = .int64
-    case .uint64, .float64: return nil
+    case .float64: self = .float64
+    case .uint64: return nil
     }
   }
 
@@ -29,11 +30,11 @@ enum Storage: Hashable {
     case .bool, .uint8, .int8: 1
     case .float16, .bfloat16, .uint16, .int16: 2
     case .float32, .uint32, .int32: 4
-    case .int64: 8
+    case .int64, .float64: 8
     }
   }
 
-  var isFloatingPoint: Bool { self == .float32 || self == .float16 || self == .bfloat16 }
+  var isFloatingPoint: Bool { self == .float32 || self == .float16 || self == .bfloat16 || self == .float64 }
 
   /// The kernels' word for it.
   var kernelType: catena_type {
@@ -49,20 +50,21 @@ enum Storage: Hashable {
     case .uint32: CATENA_U32
     case .int32: CATENA_I32
     case .int64: CATENA_I64
+    case .float64: CATENA_F64
     }
   }
 }
 
 /// The order in which the axes of a dense tensor lie in memory, outermost first.
-struct Layout: Hashable {
+struct AxisOrder: Hashable {
   var order: [Int]
 
   /// Row-major over the graph's axes.
-  static func logical(rank: Int) -> Layout { Layout(order: Array(0..<rank)) }
+  static func logical(rank: Int) -> AxisOrder { AxisOrder(order: Array(0..<rank)) }
 
   /// Batch, spatial axes, channels.
-  static func channelsLast(rank: Int) -> Layout {
-    rank < 3 ? logical(rank: rank) : Layout(order: [0] + Array(2..<rank) + [1])
+  static func channelsLast(rank: Int) -> AxisOrder {
+    rank < 3 ? logical(rank: rank) : AxisOrder(order: [0] + Array(2..<rank) + [1])
   }
 
   func strides(of shape: Shape) -> [Int] {
@@ -88,14 +90,14 @@ struct View {
   var storage: Storage
 
   /// The axes by falling stride: the order of memory of a dense tensor.
-  var layout: Layout {
+  var layout: AxisOrder {
     let axes = shape.dimensions.indices
     // Axes of one element have no stride to speak of: they keep their place behind their left neighbour.
     let order = axes.sorted { left, right in
       let (a, b) = (rank(of: left), rank(of: right))
       return a != b ? a > b : left < right
     }
-    return Layout(order: order)
+    return AxisOrder(order: order)
   }
 
   private func rank(of axis: Int) -> Int {
@@ -108,7 +110,7 @@ struct View {
   }
 
   /// Whether the elements lie as `layout` says, without gaps.
-  func isDense(_ layout: Layout) -> Bool {
+  func isDense(_ layout: AxisOrder) -> Bool {
     zip(zip(strides, layout.strides(of: shape)), shape.dimensions).allSatisfy { $1 == 1 || $0.0 == $0.1 }
   }
 

@@ -23,6 +23,8 @@ const char *catena_status_name(int32_t code);
 
 // The instruction set that the primitives are generated for.
 const char *catena_instruction_set(void);
+// Processors in the affinity mask of the calling thread, 0 when it cannot be read.
+int32_t catena_allowed_processors(void);
 // Threads that parallel sections begun by the calling thread use; other threads keep theirs.
 void catena_set_threads(int32_t count);
 
@@ -32,7 +34,7 @@ enum { CATENA_MAX_RANK = 12, CATENA_MAX_SPATIAL = 3 };
 
 typedef enum {
   CATENA_F32, CATENA_F16, CATENA_BF16, CATENA_BOOL,
-  CATENA_U8, CATENA_I8, CATENA_U16, CATENA_I16, CATENA_U32, CATENA_I32, CATENA_I64,
+  CATENA_U8, CATENA_I8, CATENA_U16, CATENA_I16, CATENA_U32, CATENA_I32, CATENA_I64, CATENA_F64,
 } catena_type;
 
 // A list of steps, each a function with its arguments.
@@ -198,6 +200,12 @@ void catena_add_scatter_add(
 void catena_add_axis_map(
   catena_program *program, const float *source, float *destination, int64_t outer, int64_t source_extent,
   int64_t destination_extent, int64_t inner, const int32_t *rows, const int32_t *columns, const float *weights);
+
+// destination[b] = source[b] x weights[b] for integers, wrapping: batch x rows x inner by batch x inner x columns, the
+// batches walked by `source_batch` and `weight_batch`, one offset per product. The arrays are copied.
+void catena_add_integer_matmul(
+  catena_program *program, const int64_t *source, const int64_t *weights, int64_t *destination, int64_t batch,
+  const int64_t *source_offsets, const int64_t *weight_offsets, int64_t rows, int64_t inner, int64_t columns);
 
 // MARK: Along axes
 

@@ -75,7 +75,7 @@ extension Plan {
     return owners
   }
 
-  /// Places the largest buffers first, each at the lowest offset where none that lives at the same time lies.
+  /// Places the buffers that own memory, each for as long as one of those that use it lives.
   private func packIntermediates(
     _ owners: [Int], _ lifetimes: [ClosedRange<Int>?], _ places: inout [(region: MemoryAssignment.Region, offset: Int)]
   ) -> Int {
@@ -86,26 +86,16 @@ extension Plan {
       spans[owners[buffer]] =
         min(span.lowerBound, lifetime.lowerBound)...max(span.upperBound, lifetime.upperBound)
     }
-    let order = spans.keys.sorted { (buffers[$1].bytes, $0) < (buffers[$0].bytes, $1) }
-    var placed: [(span: ClosedRange<Int>, offset: Int, end: Int)] = []
-    var total = 0
-    for owner in order {
-      guard let span = spans[owner] else { continue }
-      let bytes = aligned(buffers[owner].bytes)
-      var offset = 0
-      for other in placed where other.span.overlaps(span) {
-        if offset + bytes <= other.offset { break }
-        offset = max(offset, other.end)
-      }
-      placed.append((span, offset, offset + bytes))
-      placed.sort { $0.offset < $1.offset }
-      places[owner].offset = offset
-      total = max(total, offset + bytes)
-    }
+    let order = spans.keys.sorted()
+    let requests = order.map { ArenaPlan.Request(byteCount: buffers[$0].bytes, lifetime: spans[$0] ?? 0...0) }
+    let arena = ArenaPlan(requests, alignment: cacheLine)
+    for (owner, placement) in zip(order, arena.placements) { places[owner].offset = placement.offset }
     for buffer in buffers.indices where owners[buffer] != buffer { places[buffer].offset = places[owners[buffer]].offset }
-    return total
+    return aligned(arena.byteCount)
   }
 }
 
+private let cacheLine = 64
+
 /// Rounded up to whole cache lines; at least one.
-private func aligned(_ bytes: Int) -> Int { max(64, (bytes + 63) / 64 * 64) }
+private func aligned(_ bytes: Int) -> Int { max(cacheLine, (bytes + cacheLine - 1) / cacheLine * cacheLine) }
