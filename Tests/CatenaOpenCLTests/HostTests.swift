@@ -29,7 +29,7 @@ struct HostTests {
     // A context of its own: other tests share the device's.
     let context = try OpenCLContext(DeviceUnderTest.backend.context.device)
     let backend = OpenCLBackend(context: context)
-    let step = try ResidualStep()
+    let step = try GatedStep()
     do {
       let executable = try await step.run(on: backend, steps: 1)
       #expect(context.pool.statistics.buffersInUse > 0)
@@ -60,7 +60,7 @@ struct HostTests {
   }
 
   @Test func aMemoryLimitIsKept() async throws {
-    let step = try ResidualStep()
+    let step = try GatedStep()
     await #expect(throws: ComputeError.self) {
       _ = try await DeviceUnderTest.backend.compile(step.program, options: CompileOptions(memoryLimit: 100_000))
     }

@@ -3,70 +3,46 @@ import CatenaCompute
 import CatenaGraph
 import CatenaTensors
 
-/// A gated step of a small CIFAR ResNet with random weights: three stages of one block, shortcuts of option A (every
-/// other position, channels padded with zeros), batch normalisation unfolded, KL to given targets, Adam on the scores.
-struct ResidualStep {
+/// A gated step of a network: forward, cross entropy to given targets, gradients of the scores, Adam on the scores.
+struct GatedStep {
   var program: Program
-  var images: ValueID
-  var targets: ValueID
-  var loss: ValueID
   var gradients: [ValueID] = []
   /// Scores, moments and step count, carried from step to step.
   var carried: [ValueID] = []
   var values: [ValueID: Tensor] = [:]
 
+  /// The step of a small network for three images.
   /// - Parameters:
-  ///   - batch: Images, a multiple of `regions`.
   ///   - regions: Regions with scores of their own.
-  ///   - part: The region whose images and scores alone are taken, when one run of several is wanted.
-  init(batch: Int = 3, regions: Int = 1, part: Int? = nil, optimizes: Bool = true) throws {
-    var builder = Builder()
-    let whole = batch
-    let taken = part == nil ? batch : batch / 3
-    let input = builder.graph.addInput("image", TensorType(.float32, [taken, 3, 16, 16]))
-    var value = try builder.layer(input, 16, stride: 1)
-    for (channels, stride) in [(16, 1), (32, 2), (64, 2)] {
-      var branch = try builder.layer(value, channels, stride: stride)
-      branch = try builder.normalized(builder.convolution(branch, channels, stride: 1))
-      let shortcut = stride == 1 ? value : try builder.shortcut(value, channels)
-      value = try builder.graph.add(.unary(.relu), builder.graph.add(.binary(.add), branch, shortcut))
-    }
-    let logits = try builder.classifier(value, classes: 10)
-    let network = builder.graph
-    let gated = try network.gated(network.gateSites(), regions: part == nil ? regions : 1)
+  ///   - part: The one of three regions whose image and scores alone are taken.
+  init(regions: Int = 1, part: Int? = nil, optimizes: Bool = true) throws {
+    let network = try residualNetwork(batch: part == nil ? 3 : 1)
+    try self.init(network: network, regions: regions, part: part, optimizes: optimizes)
+  }
+
+  /// The step of a network with one input, images, and one output, logits.
+  init(network: Graph, regions: Int = 1, part: Int? = nil, optimizes: Bool = true) throws {
+    let (image, logits) = (network.inputs[0], network.outputs[0])
+    let gated = try network.gated(network.gateSites(), regions: regions)
     var graph = gated.graph
-    let targets = graph.addInput("target", TensorType(.float32, [taken, 10]))
+    let targets = graph.addInput("target", graph.type(logits))
     let logProbabilities = try graph.add(.logSoftmax(axes: [1]), logits)
-    // Cross entropy: KL but for a constant. The sum over regions, each a mean over its own images.
+    // Cross entropy is KL but for a constant; summed over images, so that a region's part does not depend on others.
     let products = try graph.add(.binary(.multiply), targets, logProbabilities)
     let sum = try graph.add(.reduce(Reduce(.sum, axes: [0, 1], keepsDimensions: false)), products)
-    let scale = graph.addConstant("scale", Tensor(scalar: Float(-3) / Float(whole)))
-    let loss = try graph.add(.binary(.multiply), sum, scale)
+    let loss = try graph.add(.unary(.negate), sum)
     let scores = [gated.scores] + (gated.blockScores.map { [$0] } ?? [])
     let differentiated = try graph.differentiating([DerivativeTarget(loss)], withRespectTo: scores)
     graph = differentiated.graph
-    self.images = input
-    self.targets = targets
-    self.loss = loss
     gradients = scores.compactMap { differentiated.gradients[$0] }
     graph.outputs = [loss, logits] + gradients
     var carries: [Program.Carry] = []
-    var generator = SeededGenerator(seed: 7)
-    func random(_ shape: Shape, _ low: Double, _ high: Double) -> Tensor {
-      Tensor((0..<shape.elementCount).map { _ in Float(low + (high - low) * generator.uniform()) }, shape: shape)
-    }
-    func rows(_ tensor: Tensor, _ count: Int) -> Tensor {
-      guard let part else { return tensor }
-      let width = tensor.elementCount / tensor.shape[0]
-      let own = Array(tensor.floats[part * count * width..<(part + 1) * count * width])
-      return Tensor(own, shape: Shape([count] + tensor.shape.dimensions.dropFirst()))
-    }
-    values[input] = rows(random([whole, 3, 16, 16], -1, 1), taken)
-    values[targets] = rows(random([whole, 10], 0, 0.2), taken)
+    var random = RandomTensors(part: part)
+    values[image] = random.tensor(graph.shape(image), -1, 1)
+    values[targets] = random.tensor(graph.shape(targets), 0, 0.2)
     for (score, gradient) in zip(scores, gradients) {
       let type = graph.type(score)
-      let initial = random([part == nil ? type.shape[0] : 3, type.shape[1]], 0.5, 2)
-      values[score] = rows(initial, 1)
+      values[score] = random.tensor(type.shape, 0.5, 2)
       carried.append(score)
       guard optimizes else { continue }
       let (first, second) = (graph.addInput("first", type), graph.addInput("second", type))
@@ -76,10 +52,9 @@ struct ResidualStep {
         .adam(Adam(learningRate: 0.05)), inputs: [score, gradient, first, second, count, mask])
       for (from, to) in zip(updated, [score, first, second, count]) {
         carries.append(Program.Carry(from: from, to: to))
-        if to != score {
-          values[to] = Tensor(zeros: graph.shape(to))
-          carried.append(to)
-        }
+        guard to != score else { continue }
+        values[to] = Tensor(zeros: graph.shape(to))
+        carried.append(to)
       }
     }
     program = Program(graph, carries: carries)
@@ -92,6 +67,38 @@ struct ResidualStep {
     try await executable.run(steps: steps)
     return executable
   }
+}
+
+/// Random inputs for three regions, or the rows of one of them: what is drawn does not depend on which.
+private struct RandomTensors {
+  let part: Int?
+  private var generator = SeededGenerator(seed: 7)
+
+  init(part: Int?) { self.part = part }
+
+  mutating func tensor(_ shape: Shape, _ low: Double, _ high: Double) -> Tensor {
+    var whole = shape
+    if part != nil { whole[0] *= 3 }
+    let numbers = (0..<whole.elementCount).map { _ in Float(low + (high - low) * generator.uniform()) }
+    let first = (part ?? 0) * shape.elementCount
+    return Tensor(Array(numbers[first..<first + shape.elementCount]), shape: shape)
+  }
+}
+
+/// A small CIFAR ResNet with random weights: three stages of one block, shortcuts of option A (every other position,
+/// channels padded with zeros), batch normalisation unfolded.
+private func residualNetwork(batch: Int) throws -> Graph {
+  var builder = Builder()
+  let image = builder.graph.addInput("image", TensorType(.float32, [batch, 3, 16, 16]))
+  var value = try builder.layer(image, 16, stride: 1)
+  for (channels, stride) in [(16, 1), (32, 2), (64, 2)] {
+    var branch = try builder.layer(value, channels, stride: stride)
+    branch = try builder.normalized(builder.convolution(branch, channels, stride: 1))
+    let shortcut = stride == 1 ? value : try builder.shortcut(value, channels)
+    value = try builder.graph.add(.unary(.relu), builder.graph.add(.binary(.add), branch, shortcut))
+  }
+  builder.graph.outputs = [try builder.classifier(value, classes: 10)]
+  return builder.graph
 }
 
 private struct Builder {
