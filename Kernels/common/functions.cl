@@ -44,8 +44,8 @@ inline floatv unary_derivative(int code, floatv v, float a, float b) {
   switch (code) {
     case UNARY_IDENTITY: return one;
     case UNARY_RELU: return v > zero ? one : zero;
-    case UNARY_LEAKY_RELU: return v < zero ? (floatv)(a) : one;
-    case UNARY_ELU: return v < zero ? a * exp(v) : one;
+    case UNARY_LEAKY_RELU: return v > zero ? one : (floatv)(a);
+    case UNARY_ELU: return v > zero ? one : a * exp(v);
     case UNARY_SELU: return v > zero ? (floatv)(b) : b * a * exp(v);
     case UNARY_SIGMOID: return v * (one - v);
     case UNARY_HARD_SIGMOID: return (a * v + b > zero) && (a * v + b < one) ? (floatv)(a) : zero;

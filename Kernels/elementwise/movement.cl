@@ -23,3 +23,31 @@ kernel WORK_GROUP void fill(global float *target, const int count, const float v
   const int end = min(begin + RUN, count);
   for (int i = begin; i < end; ++i) target[i] = value;
 }
+
+// Data are outer x extent x inner; `indices` says which of the extent each result takes and is within bounds.
+kernel WORK_GROUP void gather(
+    const global float *data, const global int *indices, global float *result,
+    const int4 extents) {  // outer, extent, inner, indices
+  const int item = get_global_id(0);
+  const int i = item % extents.s2;
+  const int position = (item / extents.s2) % extents.s3;
+  const int outer = item / (extents.s2 * extents.s3);
+  if (outer >= extents.s0) return;
+  result[item] = data[(outer * extents.s1 + indices[position]) * extents.s2 + i];
+}
+
+// Each element of the data sums, in order, the gradients of those results that took it.
+kernel WORK_GROUP void gather_gradient(
+    const global float *gradient, const global int *indices, global float *result,
+    const int4 extents) {  // outer, extent, inner, indices
+  const int item = get_global_id(0);
+  const int i = item % extents.s2;
+  const int element = (item / extents.s2) % extents.s1;
+  const int outer = item / (extents.s2 * extents.s1);
+  if (outer >= extents.s0) return;
+  float sum = 0.0f;
+  for (int position = 0; position < extents.s3; ++position) {
+    if (indices[position] == element) sum += gradient[(outer * extents.s3 + position) * extents.s2 + i];
+  }
+  result[item] = sum;
+}

@@ -13,9 +13,15 @@ enum KernelSupport {
   }
 
   private static func reason(_ node: Node, _ graph: Graph) -> String? {
-    for value in node.inputs + node.outputs {
+    for (position, value) in (node.inputs + node.outputs).enumerated() {
+      if node.operation.takesIndices, position == 1 {
+        if graph.constants[value] == nil { return "there is a kernel for constant indices only" }
+        continue
+      }
       let type = graph.type(value)
-      if type.elementType != .float32 { return "it works on \(type.elementType.rawValue), there are kernels for float32" }
+      if type.elementType != .float32 {
+        return "it works on \(type.elementType.rawValue), there are kernels for float32"
+      }
       if type.shape.elementCount > Int(Int32.max) { return "\(type) has more elements than kernels can index" }
       if type.shape.rank > 8 { return "\(type) has more than 8 axes" }
     }
@@ -30,11 +36,22 @@ enum KernelSupport {
       if case .constant = pad.mode { return nil }
       return "there is a kernel for constant padding only"
     case .instanceNormalization, .localResponseNormalization, .localResponseNormalizationGradient, .select, .cast,
-      .argReduce, .gather, .gatherGradient, .resize, .resizeGradient:
+      .argReduce, .resize, .resizeGradient:
       return "there is no kernel for this operator"
     case .gemm, .matmul, .batchNormalization, .identity, .softmax, .logSoftmax, .reduce, .concatenate, .split, .slice,
-      .sliceGradient, .reshape, .transpose, .expand, .gate, .gateGradient, .gateGradientFromOutput, .adam:
+      .sliceGradient, .reshape, .transpose, .expand, .gather, .gatherGradient, .gate, .gateGradient,
+      .gateGradientFromOutput, .adam:
       return nil
+    }
+  }
+}
+
+extension Operator {
+  /// Whether the second input holds indices.
+  fileprivate var takesIndices: Bool {
+    switch self {
+    case .gather, .gatherGradient: true
+    default: false
     }
   }
 }

@@ -46,8 +46,9 @@ extension Lowering {
   // MARK: Reductions
 
   /// The walks over the axes that stay and over those that go, for data in `layout`.
-  private func walks(_ shape: Shape, _ layout: Layout, axes: [Int], order: [Int]) -> (kept: StridedWalk, gone: StridedWalk)
-  {
+  private func walks(
+    _ shape: Shape, _ layout: Layout, axes: [Int], order: [Int]
+  ) -> (kept: StridedWalk, gone: StridedWalk) {
     let strides = layout.strides(of: shape)
     func walk(_ axes: [Int]) -> StridedWalk {
       StridedWalk(extents: axes.map { shape[$0] }, strides: [axes.map { strides[$0] }]).collapsed()

@@ -16,7 +16,8 @@ extension Lowering {
     case .expand:
       let source = location(of: node.inputs[0])
       let shape = graph.shape(output)
-      let layout = source.layout == .channelsLast && graph.shape(node.inputs[0]).rank == shape.rank ? source.layout : .rowMajor
+      let layout =
+        source.layout == .channelsLast && graph.shape(node.inputs[0]).rank == shape.rank ? source.layout : .rowMajor
       let target = makeSlot(for: output, layout)
       copy(
         from: source.slot, broadcastStrides(graph.shape(node.inputs[0]), source.layout, to: shape), to: target,
@@ -84,6 +85,23 @@ extension Lowering {
       from: source.slot, sourceStrides, offset: zip(sourceStrides, starts).reduce(0) { $0 + $1.0 * $1.1 },
       to: target, targetStrides,
       targetOffset: zip(targetStrides, pad.begins).reduce(0) { $0 + $1.0 * max($1.1, 0) }, extents)
+  }
+
+  /// Takes elements of `data`'s axis, or gives their gradients back.
+  mutating func lowerGather(_ node: Node, _ kernel: String, data: Shape, axis: Int) {
+    guard let constant = graph.constants[node.inputs[1]] else { preconditionFailure("indices are constants") }
+    let indices = constant.integers.map { Int32($0 < 0 ? $0 + data[axis] : $0) }
+    let indexSlot = addSlot(indices.count, .constant(Tensor(indices, shape: [indices.count])))
+    let result = graph.shape(node.outputs[0])
+    launch(
+      .movement, kernel,
+      [
+        .read(slot(of: node.inputs[0], .rowMajor)), .read(indexSlot),
+        .write(makeSlot(for: node.outputs[0], .rowMajor)),
+        .integers([
+          data.count(of: 0..<axis), data[axis], data.count(of: axis + 1..<data.rank), indices.count,
+        ]),
+      ], workItems: result.elementCount)
   }
 
   private mutating func lowerConcatenation(_ node: Node, axis: Int) {

@@ -22,11 +22,14 @@ extension Lowering {
     case .logSoftmax(let axes): lowerSoftmax(node, axes: axes, isLogarithm: true)
     case .reduce(let reduce): lowerReduce(node, reduce)
     case .concatenate, .split, .slice, .sliceGradient, .pad, .padGradient, .transpose, .expand: lowerMovement(node)
+    case .gather(let axis):
+      lowerGather(node, "gather", data: graph.shape(node.inputs[0]), axis: axis)
+    case .gatherGradient(let axis, let inputShape): lowerGather(node, "gather_gradient", data: inputShape, axis: axis)
     case .gateGradient(let axis): lowerGateGradient(node, axis: axis, dividesByGate: false)
     case .gateGradientFromOutput(let axis): lowerGateGradient(node, axis: axis, dividesByGate: true)
     case .adam(let adam): lowerAdam(node, adam)
     case .instanceNormalization, .localResponseNormalization, .localResponseNormalizationGradient, .select, .cast,
-      .argReduce, .gather, .gatherGradient, .resize, .resizeGradient:
+      .argReduce, .resize, .resizeGradient:
       preconditionFailure("\(node.operation.name) has no kernel and was not refused")
     }
   }

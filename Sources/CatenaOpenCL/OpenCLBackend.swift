@@ -25,6 +25,12 @@ public struct OpenCLBackend: Backend {
     reason = "named as opencl:\(index)"
   }
 
+  /// The back end of a context that others do not share.
+  init(context: OpenCLContext) {
+    self.context = context
+    reason = "given"
+  }
+
   /// Folds constants, fuses, plans memory, builds kernels and uploads constants.
   /// - Throws: `ComputeError.unsupported` naming every node without a kernel, `.outOfMemory`, `.callFailed` with the
   ///   build log, `.invalidGraph`, `.mismatch` for a carry that does not fit.

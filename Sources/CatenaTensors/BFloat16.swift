@@ -17,7 +17,7 @@ public struct BFloat16: Sendable, Hashable, BitwiseCopyable {
   }
 
   /// The nearest representable number, ties to even, rounded once.
-  public init(_ value: Double) {
+  public init(rounding value: Double) {
     var nearest = Float(value)
     if nearest.isFinite, Double(nearest) != value {
       // Cut off instead, and keep in the last bit that something was lost: no false tie can arise in the second rounding.

@@ -51,7 +51,7 @@ extension Tensor {
     case .uint64: self.init(doubles.map { UInt64(truncatingIfNeeded: wrapped($0)) }, shape: shape)
     case .int64: self.init(doubles.map { Int64(wrapped($0)) }, shape: shape)
     case .float16: self.init(doubles.map { Float16($0) }, shape: shape)
-    case .bfloat16: self.init(doubles.map { BFloat16($0) }, shape: shape)
+    case .bfloat16: self.init(doubles.map { BFloat16(rounding: $0) }, shape: shape)
     case .float32: self.init(doubles.map { Float($0) }, shape: shape)
     case .float64: self.init(doubles, shape: shape)
     }

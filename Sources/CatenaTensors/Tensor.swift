@@ -80,6 +80,7 @@ public struct Tensor: Sendable {
   /// Whether element type, shape and every bit agree.
   public func isBitIdentical(to other: Tensor) -> Bool {
     guard elementType == other.elementType, shape == other.shape else { return false }
+    if storage === other.storage { return true }
     return withUnsafeBytes { left in other.withUnsafeBytes { right in left.elementsEqual(right) } }
   }
 }

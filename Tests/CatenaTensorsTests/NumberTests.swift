@@ -17,14 +17,14 @@ struct BFloat16Tests {
   @Test("a double is rounded once")
   func roundingFromDouble() {
     // Rounded to Float first, these would become ties that go to even.
-    #expect(BFloat16(1 + 0x1p-8 + 0x1p-40).bitPattern == 0x3f81)
-    #expect(BFloat16(1 + 0x1p-7 + 0x1p-8 - 0x1p-40).bitPattern == 0x3f81)
-    #expect(BFloat16(-1 - 0x1p-8 - 0x1p-40).bitPattern == 0xbf81)
-    #expect(BFloat16(0x1p-134 + 0x1p-170).bitPattern == 0x0001)
-    #expect(BFloat16(1e-300).bitPattern == 0)
-    #expect(BFloat16(1e300).bitPattern == 0x7f80)
-    #expect(BFloat16(Double.nan).float.isNaN)
-    #expect(BFloat16(0.1 as Double) == BFloat16(Float(0.1)))
+    #expect(BFloat16(rounding: 1 + 0x1p-8 + 0x1p-40).bitPattern == 0x3f81)
+    #expect(BFloat16(rounding: 1 + 0x1p-7 + 0x1p-8 - 0x1p-40).bitPattern == 0x3f81)
+    #expect(BFloat16(rounding: -1 - 0x1p-8 - 0x1p-40).bitPattern == 0xbf81)
+    #expect(BFloat16(rounding: 0x1p-134 + 0x1p-170).bitPattern == 0x0001)
+    #expect(BFloat16(rounding: 1e-300).bitPattern == 0)
+    #expect(BFloat16(rounding: 1e300).bitPattern == 0x7f80)
+    #expect(BFloat16(rounding: Double.nan).float.isNaN)
+    #expect(BFloat16(rounding: 0.1) == BFloat16(Float(0.1)))
   }
 
   @Test("NaN stays NaN, whatever its payload")

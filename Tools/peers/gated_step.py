@@ -109,7 +109,7 @@ class Step:
         initial = np.load(arguments.scores) if arguments.scores else {"a": np.float32(3), "c": np.float32(3)}
         self.gates = Gates(self.network, description, initial["a"], initial["c"])
         self.weight = arguments.weight
-        self.forward = torch.compile(self._forward) if arguments.compile else self._forward
+        self.forward = torch.compile(self._forward, fullgraph=True) if arguments.compile else self._forward
         self.optimizer = torch.optim.Adam(self.gates.parameters(), lr=arguments.learning_rate)
 
     def _forward(self, images):

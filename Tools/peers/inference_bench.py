@@ -32,7 +32,7 @@ def torch_job(arguments):
         torch.set_num_threads(arguments.threads)
     network = OnnxNetwork(arguments.model, arguments.batch).eval()
     images = torch.from_numpy(random_input(network.input_shape)).contiguous(memory_format=torch.channels_last)
-    function = torch.compile(network) if arguments.compile else network
+    function = torch.compile(network, fullgraph=True) if arguments.compile else network
 
     def run():
         with torch.inference_mode():

@@ -4,6 +4,8 @@ The graph is specialised for one input shape: whatever depends on shapes and con
 ONNX's own reference evaluator, so that a step runs nothing but PyTorch's kernels.
 """
 
+import math
+
 import numpy as np
 import onnx
 import torch
@@ -130,7 +132,7 @@ def flatten(node):
 
     def run(x):
         at = axis % (x.ndim + 1)
-        return x.reshape(int(np.prod(x.shape[:at])), -1)
+        return x.reshape(math.prod(x.shape[:at]), -1)
 
     return run
 

@@ -38,7 +38,9 @@ public struct GateSites: Sendable, Hashable {
   public var blocks: [Block]
 
   /// Layers and blocks.
+  /// - Precondition: The layers' `block` are indices into `blocks`, also when only some are taken.
   public init(layers: [UnitLayer], blocks: [Block]) {
+    precondition(layers.allSatisfy { $0.block.map(blocks.indices.contains) ?? true }, "a layer's block is missing")
     self.layers = layers
     self.blocks = blocks
   }

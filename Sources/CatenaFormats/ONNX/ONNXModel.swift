@@ -1,6 +1,7 @@
 import CatenaGraph
 import CatenaTensors
 import FoundationEssentials
+import SwiftProtobuf
 
 /// A trained network in ONNX's form, read and checked.
 ///

@@ -65,6 +65,9 @@ extension OperatorImport {
       OperatorImport("Pow", .numbers) { importer, node throws(NodeFailure) in
         let operands = try importer.operands(node, count: 2)
         let (base, exponent) = (importer.type(operands[0]).elementType, importer.type(operands[1]).elementType)
+        guard Set<ElementType>.numbers.contains(exponent) else {
+          throw .unsupported("an exponent of type \(exponent.rawValue) is not supported")
+        }
         // The base's type is the result's; a fractional exponent of an integer base needs fractions in between.
         guard base != exponent else { return try importer.emit(.binary(.power), operands, node) }
         if base.isFloatingPoint || exponent.isInteger {

@@ -11,7 +11,9 @@ extension OperatorImport {
       return try importer.emit(.resize(oldResize(node, importer.shape(data), scales)), [data], node)
     },
     OperatorImport(
-      "Resize", .floats, since: 10, note: "nearest and linear, without antialiasing or crop (tf_crop_and_resize)"
+      "Resize", .floats, since: 10,
+      note: "nearest and linear, without antialiasing or crop (tf_crop_and_resize); align_corners needs scales that give "
+        + "whole extents"
     ) { importer, node throws(NodeFailure) in
       let data = try importer.operand(node, 0)
       let shape = importer.shape(data)
@@ -23,6 +25,12 @@ extension OperatorImport {
       let extents = try importer.resizedExtents(node, shape)
       let resize = Resize(
         try interpolation(node), coordinates: try coordinates(node), sizes: extents.sizes, scales: extents.scales)
+      let isWhole = shape.dimensions.indices.allSatisfy { axis in
+        abs(Double(shape[axis]) * extents.scales[axis] - Double(extents.sizes[axis])) < 1e-3
+      }
+      guard isWhole || resize.coordinates != .alignCorners else {
+        throw .unsupported("align_corners with scales that do not give whole extents: runtimes disagree")
+      }
       return try importer.emit(.resize(resize), [data], node)
     },
   ]

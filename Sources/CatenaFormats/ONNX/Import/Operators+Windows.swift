@@ -8,7 +8,10 @@ extension OperatorImport {
       if node.wants(1) { throw .unsupported("its output 1 (Indices) is not supported") }
       return try importer.pool(.maximum, node)
     },
-    OperatorImport("AveragePool", .floats) { importer, node throws(NodeFailure) in
+    OperatorImport(
+      "AveragePool", .floats,
+      note: "not a dilated window that counts the padding and reaches beyond it (ceil_mode): runtimes disagree"
+    ) { importer, node throws(NodeFailure) in
       let includes = try node.flag("count_include_pad")
       return try importer.pool(.average(countIncludesPadding: includes), node)
     },
@@ -43,7 +46,13 @@ extension GraphImporter {
     let pool = Pool(
       kind, kernel: kernel, strides: window.strides, padsBegin: window.padsBegin, padsEnd: window.padsEnd,
       dilations: window.dilations, ceilMode: try node.flag("ceil_mode"))
-    return try emit(.pool(pool), operands, node)
+    let result = try emit(.pool(pool), operands, node)
+    if case .average(countIncludesPadding: true) = kind, pool.ceilMode, pool.dilations.contains(where: { $0 > 1 }),
+      reachesBeyondPadding(pool, data: data, result: shape(result[0]))
+    {
+      throw .unsupported("a dilated window that counts the padding reaches beyond it (ceil_mode): runtimes disagree")
+    }
+    return result
   }
 
   fileprivate mutating func globalPool(_ kind: Pool.Kind, _ node: ImportedNode) throws(NodeFailure) -> [ValueID] {
@@ -55,5 +64,13 @@ extension GraphImporter {
     let zeros = [Int](repeating: 0, count: kernel.count)
     let pool = Pool(kind, kernel: kernel, strides: ones, padsBegin: zeros, padsEnd: zeros, dilations: ones)
     return try emit(.pool(pool), operands, node)
+  }
+}
+
+private func reachesBeyondPadding(_ pool: Pool, data: Shape, result: Shape) -> Bool {
+  pool.kernel.indices.contains { axis in
+    let span = (pool.kernel[axis] - 1) * pool.dilations[axis] + 1
+    let end = (result[axis + 2] - 1) * pool.strides[axis] + span
+    return end > data[axis + 2] + pool.padsBegin[axis] + pool.padsEnd[axis]
   }
 }

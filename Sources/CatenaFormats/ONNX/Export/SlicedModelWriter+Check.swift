@@ -1,0 +1,43 @@
+import CatenaGraph
+import CatenaTensors
+
+extension SlicedModelWriter {
+  /// Imports the result and throws unless every one of the file's nodes became what the derived graph says.
+  func check(_ result: ONNXModel, batch: Int) throws(ONNXError) {
+    let graph = try result.graph(batch: batch)
+    var groups: [String: [Node]] = [:]
+    for node in graph.nodes {
+      guard let source = node.source, let name = result.proto.graph.node[source].output.first else { continue }
+      groups[name, default: []].append(node)
+    }
+    for (index, kept) in slicedGroups.sorted(by: { $0.key < $1.key }) {
+      guard let name = model.proto.graph.node[index].output.first, let made = groups[name] else {
+        throw failure(index, "it is missing in the file")
+      }
+      guard made.map(\.operation) == kept.map(\.operation) else {
+        throw failure(index, "the file would say \(made.map(\.operation)) where the graph says \(kept.map(\.operation))")
+      }
+      for (node, wanted) in zip(made, kept) {
+        try checkOperands(graph, node, wanted, index)
+        for (output, expected) in zip(node.outputs, wanted.outputs) where graph.type(output) != sliced.type(expected) {
+          throw failure(index, "the file would make \(graph.type(output)) where the graph makes \(sliced.type(expected))")
+        }
+      }
+    }
+    for (output, wanted) in zip(graph.outputs, sliced.outputs) where graph.type(output) != sliced.type(wanted) {
+      throw .notExpressible("the file would give \(graph.type(output)) where the graph gives \(sliced.type(wanted))")
+    }
+  }
+
+  private func checkOperands(_ graph: Graph, _ node: Node, _ wanted: Node, _ index: Int) throws(ONNXError) {
+    for (input, expected) in zip(node.inputs, wanted.inputs) {
+      if let name = names[expected], graph[input].name != name {
+        throw failure(index, "the file would read '\(graph[input].name)' where the graph reads '\(name)'")
+      }
+      guard let constant = sliced.constants[expected] else { continue }
+      guard let stored = graph.constants[input], stored.isBitIdentical(to: constant) else {
+        throw failure(index, "the file would hold another value of '\(sliced[expected].name)'")
+      }
+    }
+  }
+}
