@@ -36,7 +36,7 @@ let package = Package(
       linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("gomp")]),
     .target(
       name: "CatenaCPU",
-      dependencies: ["CatenaCompute", "COneDNN", .product(name: "Logging", package: "swift-log")]),
+      dependencies: ["CatenaCompute", "CatenaReference", "COneDNN", .product(name: "Logging", package: "swift-log")]),
     .systemLibrary(name: "COpenCL", pkgConfig: "OpenCL", providers: [.apt(["ocl-icd-opencl-dev"])]),
     .target(name: "CKernelSources"),
     .target(
@@ -65,7 +65,7 @@ let package = Package(
     .testTarget(name: "CatenaFormatsTests", dependencies: ["CatenaFormats", "CatenaCompute", "TestSupport"]),
     .testTarget(
       name: "CatenaAutodiffTests",
-      dependencies: ["CatenaAutodiff", "CatenaReference", "CatenaCompute", "TestSupport"]),
+      dependencies: ["CatenaAutodiff", "CatenaReference", "CatenaCompute", "CatenaFormats", "TestSupport"]),
     .testTarget(
       name: "CatenaCPUTests", dependencies: ["CatenaCPU", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
     .testTarget(

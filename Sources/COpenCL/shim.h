@@ -1,2 +1,2 @@
-#define CL_TARGET_OPENCL_VERSION 300
+#define CL_TARGET_OPENCL_VERSION 120
 #include <CL/cl.h>

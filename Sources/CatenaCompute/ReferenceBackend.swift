@@ -27,7 +27,7 @@ public struct ReferenceBackend: Backend {
 
 extension Program {
   /// Throws unless every carry goes from a value of the graph to an input of the same type that no other carry writes.
-  fileprivate func checkCarries() throws(ComputeError) {
+  package func checkCarries() throws(ComputeError) {
     let made = Set(graph.inputs).union(graph.constants.keys).union(graph.producers().keys)
     var written: Set<ValueID> = []
     for carry in carries {

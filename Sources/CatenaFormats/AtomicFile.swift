@@ -116,16 +116,6 @@ public struct AtomicDirectory: ~Copyable {
 
 // MARK: - Steps
 
-/// What `path` names, or `nil` for nothing.
-private func existing(_ path: String) throws(FileError) -> PathKind? {
-  do throws(FileError) {
-    return try PathKind(of: path)
-  } catch {
-    guard error.kind == .missing else { throw error }
-    return nil
-  }
-}
-
 private func refuseOccupied(_ path: String, replacing: Bool) throws(FileError) {
   guard let kind = try existing(path) else { return }
   guard case .folder = kind else {

@@ -48,6 +48,16 @@ enum PathKind {
   }
 }
 
+/// What `path` names, or `nil` for nothing.
+func existing(_ path: String) throws(FileError) -> PathKind? {
+  do throws(FileError) {
+    return try PathKind(of: path)
+  } catch {
+    guard error.kind == .missing else { throw error }
+    return nil
+  }
+}
+
 /// The names in the folder at `path`, in the order of their bytes.
 func folderEntries(_ path: String) throws(FileError) -> [String] {
   guard let folder = opendir(path) else { throw .reading(path, errno) }

@@ -16,6 +16,17 @@ public struct BFloat16: Sendable, Hashable, BitwiseCopyable {
     }
   }
 
+  /// The nearest representable number, ties to even, rounded once.
+  public init(rounding value: Double) {
+    var nearest = Float(value)
+    if nearest.isFinite, Double(nearest) != value {
+      // Cut off instead, and keep in the last bit that something was lost: no false tie can arise in the second rounding.
+      if abs(Double(nearest)) > abs(value) { nearest = Float(bitPattern: nearest.bitPattern - 1) }
+      nearest = Float(bitPattern: nearest.bitPattern | 1)
+    }
+    self.init(nearest)
+  }
+
   /// The same number as a `Float`, exactly.
   public var float: Float { Float(bitPattern: UInt32(bitPattern) << 16) }
 }

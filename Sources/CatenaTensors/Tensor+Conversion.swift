@@ -9,6 +9,7 @@ extension Tensor {
     case .int16: elements(of: Int16.self).map(Double.init)
     case .uint32: elements(of: UInt32.self).map(Double.init)
     case .int32: elements(of: Int32.self).map(Double.init)
+    // `Double.init` alone would be the initialiser from a bit pattern.
     case .uint64: elements(of: UInt64.self).map { Double($0) }
     case .int64: elements(of: Int64.self).map(Double.init)
     case .float16: elements(of: Float16.self).map(Double.init)
@@ -50,7 +51,7 @@ extension Tensor {
     case .uint64: self.init(doubles.map { UInt64(truncatingIfNeeded: wrapped($0)) }, shape: shape)
     case .int64: self.init(doubles.map { Int64(wrapped($0)) }, shape: shape)
     case .float16: self.init(doubles.map { Float16($0) }, shape: shape)
-    case .bfloat16: self.init(doubles.map { BFloat16(Float($0)) }, shape: shape)
+    case .bfloat16: self.init(doubles.map { BFloat16(rounding: $0) }, shape: shape)
     case .float32: self.init(doubles.map { Float($0) }, shape: shape)
     case .float64: self.init(doubles, shape: shape)
     }

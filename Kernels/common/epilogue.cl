@@ -1,0 +1,56 @@
+// What happens to a result before it is stored: up to four stages, each a function of the value and, for most, of one
+// operand. A value that others read besides the next stage is stored after its stage; `store0` is the value before the
+// first. Which stages, operands and stores there are is uniform over a launch.
+//
+// The result is rows x columns. A `full` operand has the result's own extents. A `channel` operand holds one row of
+// columns per region, a `row` operand one number per region and channel, where row r belongs to channel r % channels;
+// a region is `rows_per_region` consecutive rows. A `scalar` operand holds one number. The first parameter of a sum is
+// the operand's factor.
+
+#define EPILOGUE_PARAMETERS                                                                                    \
+  const int4 kinds, const int4 functions, const float8 parameters, const int4 rows_per_region,               \
+      const int channels, const global float *operand0, const global float *operand1,                         \
+      const global float *operand2, const global float *operand3, global float *store0, global float *store1, \
+      global float *store2, global float *store3, global float *store4
+
+inline floatv epilogue_operand(
+    int kind, const global float *operand, int row, int column, int columns, int rows_per_region, int channels,
+    int lanes) {
+  switch (kind) {
+    case STAGE_CHANNEL: return load_lanes(operand + (row / rows_per_region) * columns + column, lanes);
+    case STAGE_SCALAR: return (floatv)(operand[0]);
+    case STAGE_ROW: return (floatv)(operand[(row / rows_per_region) * channels + row % channels]);
+    default: return load_lanes(operand + row * columns + column, lanes);
+  }
+}
+
+// kind says how the operand is found, `function` what is done with it.
+inline floatv epilogue_stage(
+    floatv value, int kind, int function, float a, float b, const global float *operand, int row, int column,
+    int columns, int rows_per_region, int channels, int lanes) {
+  if (kind == STAGE_UNARY) return unary_function(function, value, a, b);
+  const floatv other = epilogue_operand(kind, operand, row, column, columns, rows_per_region, channels, lanes);
+  if (function >= FUNCTION_GRADIENT) return value * unary_derivative(function - FUNCTION_GRADIENT, other, a, b);
+  if (function >= FUNCTION_REVERSED) return binary_function(function - FUNCTION_REVERSED, other, value);
+  return function == BINARY_ADD ? value + a * other : binary_function(function, value, other);
+}
+
+#define EPILOGUE_STAGE(index, next, a, b)                                                                      \
+  if (kinds.s##index != STAGE_NONE) {                                                                           \
+    value = epilogue_stage(                                                                                     \
+        value, kinds.s##index, functions.s##index, a, b, operand##index, row, column, columns,                \
+        rows_per_region.s##index, channels, lanes);                                                             \
+    if (store##next) store_lanes(value, store##next + row * columns + column, lanes);                          \
+  }
+
+#define EPILOGUE_ARGUMENTS                                                                                     \
+  kinds, functions, parameters, rows_per_region, channels, operand0, operand1, operand2, operand3, store0,     \
+      store1, store2, store3, store4
+
+inline void epilogue(floatv value, int row, int column, int columns, int lanes, EPILOGUE_PARAMETERS) {
+  if (store0) store_lanes(value, store0 + row * columns + column, lanes);
+  EPILOGUE_STAGE(0, 1, parameters.s0, parameters.s1)
+  EPILOGUE_STAGE(1, 2, parameters.s2, parameters.s3)
+  EPILOGUE_STAGE(2, 3, parameters.s4, parameters.s5)
+  EPILOGUE_STAGE(3, 4, parameters.s6, parameters.s7)
+}

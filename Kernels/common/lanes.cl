@@ -1,0 +1,35 @@
+// Vectors of LANES channels. Every kernel that walks along the innermost axis does so in these steps; the last step of
+// a row may own fewer lanes and neither reads nor writes beyond them.
+
+#define JOIN_(a, b) a##b
+#define JOIN(a, b) JOIN_(a, b)
+#define floatv JOIN(float, LANES)
+#define intv JOIN(int, LANES)
+
+#define WORK_GROUP __attribute__((reqd_work_group_size(GROUP_SIZE, 1, 1)))
+
+inline int divide_up(int value, int divisor) { return (value + divisor - 1) / divisor; }
+
+inline floatv load_lanes(const global float *source, int lanes) {
+  if (lanes == LANES) return JOIN(vload, LANES)(0, source);
+  float values[LANES];
+  for (int lane = 0; lane < LANES; ++lane) values[lane] = lane < lanes ? source[lane] : 0.0f;
+  return JOIN(vload, LANES)(0, values);
+}
+
+// The same for lanes that lie `stride` apart.
+inline floatv gather_lanes(const global float *source, int lanes, int stride) {
+  float values[LANES];
+  for (int lane = 0; lane < LANES; ++lane) values[lane] = lane < lanes ? source[lane * stride] : 0.0f;
+  return JOIN(vload, LANES)(0, values);
+}
+
+inline void store_lanes(floatv value, global float *target, int lanes) {
+  if (lanes == LANES) {
+    JOIN(vstore, LANES)(value, 0, target);
+    return;
+  }
+  float values[LANES];
+  JOIN(vstore, LANES)(value, 0, values);
+  for (int lane = 0; lane < lanes; ++lane) target[lane] = values[lane];
+}

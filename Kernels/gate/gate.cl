@@ -1,0 +1,56 @@
+// The gradient of gates: per region and channel, the sum of gradient * data. Two stages in a fixed order, without
+// atomic operations, so that equal inputs give equal bits.
+
+// First stage. Data and gradient are rows x channels x inner; a region is `rows_per_region` consecutive rows. One
+// work-item sums a part of one region's rows for LANES channels (inner = 1) or for one channel; partial sums are
+// region x part x channel.
+kernel WORK_GROUP void gate_gradient_partial(
+    const global float *gradient, const global float *data, global float *partial,
+    const int4 extents,  // regions, rows per region, channels, inner
+    const int2 parts) {  // parts, rows per part
+  const int channels = extents.s2;
+  const int inner = extents.s3;
+  const int step = inner == 1 ? LANES : 1;
+  const int blocks = divide_up(channels, step);
+  int item = get_global_id(0);
+  const int channel = (item % blocks) * step;
+  item /= blocks;
+  const int part = item % parts.s0;
+  const int region = item / parts.s0;
+  if (region >= extents.s0) return;
+  const int begin = region * extents.s1 + part * parts.s1;
+  const int end = min(begin + parts.s1, (region + 1) * extents.s1);
+  global float *target = partial + (region * parts.s0 + part) * channels + channel;
+  if (inner == 1) {
+    const int lanes = min(LANES, channels - channel);
+    floatv sum = (floatv)(0.0f);
+    for (int row = begin; row < end; ++row) {
+      const int index = row * channels + channel;
+      sum += load_lanes(gradient + index, lanes) * load_lanes(data + index, lanes);
+    }
+    store_lanes(sum, target, lanes);
+  } else {
+    float sum = 0.0f;
+    for (int row = begin; row < end; ++row) {
+      const int index = (row * channels + channel) * inner;
+      float row_sum = 0.0f;
+      for (int i = 0; i < inner; ++i) row_sum += gradient[index + i] * data[index + i];
+      sum += row_sum;
+    }
+    *target = sum;
+  }
+}
+
+// Second stage: sums the parts. With `gate` the data were the gate's output: divided by the gate, 0 where it is 0.
+kernel WORK_GROUP void gate_gradient_total(
+    const global float *partial, const global float *gate, global float *result, const int regions, const int channels,
+    const int parts) {
+  const int item = get_global_id(0);
+  if (item >= regions * channels) return;
+  const int channel = item % channels;
+  const int region = item / channels;
+  float sum = 0.0f;
+  for (int part = 0; part < parts; ++part) sum += partial[(region * parts + part) * channels + channel];
+  if (gate) sum = gate[item] == 0.0f ? 0.0f : sum / gate[item];
+  result[item] = sum;
+}

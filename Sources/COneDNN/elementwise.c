@@ -1,0 +1,299 @@
+// Walks the elements in blocks and runs the instructions on each: a chain of element-wise operators, with sums over
+// axes at its ends, passes over memory once.
+#include "elementwise.h"
+
+typedef struct {
+  int32_t rank, operand_count, instruction_count, slot_count;
+  bool is_integer;
+  int64_t extents[CATENA_MAX_RANK];
+  catena_operand operands[CATENA_MAX_OPERANDS];
+  int64_t strides[CATENA_MAX_OPERANDS][CATENA_MAX_RANK];
+  catena_instruction *instructions;
+  // A block is `rows` rows of `row_length` elements: a piece of one row, or several whole rows.
+  int64_t rows, row_length, row_blocks, pieces, units, elements;
+  // Distinct elements of each sum, and where its partial sums begin in a thread's share of the scratch memory.
+  int64_t cells[CATENA_MAX_OPERANDS], first_cell[CATENA_MAX_OPERANDS], cell_count;
+  int32_t threads;
+  // How many threads took part in the last run, then per thread the partial sums.
+  int64_t *active;
+  double *partials;
+} elementwise_step;
+
+enum { SCRATCH_HEADER = 64 };
+
+static void plan_blocks(elementwise_step *step) {
+  step->elements = 1;
+  for (int32_t axis = 0; axis < step->rank; axis++) step->elements *= step->extents[axis];
+  int64_t inner = step->extents[step->rank - 1];
+  int64_t rows = step->rank > 1 ? step->extents[step->rank - 2] : 1;
+  step->row_length = catena_minimum(inner, CATENA_BLOCK);
+  step->rows = inner > CATENA_BLOCK / 2 || inner == 0 ? 1 : catena_minimum(rows, CATENA_BLOCK / inner);
+  step->pieces = inner == 0 ? 0 : (inner + step->row_length - 1) / step->row_length;
+  step->row_blocks = (rows + step->rows - 1) / step->rows;
+  step->units = step->pieces * step->row_blocks;
+  for (int32_t axis = 0; axis < step->rank - 2; axis++) step->units *= step->extents[axis];
+}
+
+static void count_cells(elementwise_step *step) {
+  for (int32_t i = 0; i < step->operand_count; i++) {
+    if (step->operands[i].role != CATENA_SUM) continue;
+    step->cells[i] = 1;
+    for (int32_t axis = 0; axis < step->rank; axis++) {
+      step->cells[i] += (step->extents[axis] - 1) * step->strides[i][axis];
+    }
+    step->first_cell[i] = step->cell_count;
+    step->cell_count += step->cells[i];
+  }
+}
+
+static void prepare(
+  elementwise_step *step, int32_t rank, const int64_t *extents, int32_t operand_count, const catena_operand *operands,
+  const int64_t *strides, int32_t threads
+) {
+  step->operand_count = operand_count;
+  step->threads = threads;
+  memcpy(step->extents, extents, (size_t)rank * sizeof(int64_t));
+  memcpy(step->operands, operands, (size_t)operand_count * sizeof(catena_operand));
+  for (int32_t i = 0; i < operand_count; i++) {
+    memcpy(step->strides[i], strides + i * rank, (size_t)rank * sizeof(int64_t));
+  }
+  step->rank = catena_collapse(rank, step->extents, operand_count, step->strides);
+  count_cells(step);
+  plan_blocks(step);
+}
+
+size_t catena_elementwise_scratch(
+  int32_t rank, const int64_t *extents, int32_t operand_count, const catena_operand *operands, const int64_t *strides,
+  int32_t threads
+) {
+  elementwise_step step = {0};
+  prepare(&step, rank, extents, operand_count, operands, strides, threads);
+  return step.cell_count == 0 ? 0 : SCRATCH_HEADER + (size_t)(step.cell_count * threads) * sizeof(double);
+}
+
+typedef struct {
+  int64_t rows, length;
+  int64_t offsets[CATENA_MAX_OPERANDS];
+} block;
+
+static block locate(const elementwise_step *step, int64_t unit) {
+  block result = {0};
+  int32_t inner = step->rank - 1;
+  int64_t piece = unit % step->pieces;
+  unit /= step->pieces;
+  int64_t first = piece * step->row_length;
+  result.length = catena_minimum(step->row_length, step->extents[inner] - first);
+  for (int32_t i = 0; i < step->operand_count; i++) result.offsets[i] = first * step->strides[i][inner];
+  result.rows = 1;
+  if (step->rank > 1) {
+    int64_t row = unit % step->row_blocks * step->rows;
+    unit /= step->row_blocks;
+    result.rows = catena_minimum(step->rows, step->extents[inner - 1] - row);
+    for (int32_t i = 0; i < step->operand_count; i++) result.offsets[i] += row * step->strides[i][inner - 1];
+  }
+  for (int32_t axis = inner - 2; axis >= 0; axis--) {
+    int64_t index = unit % step->extents[axis];
+    unit /= step->extents[axis];
+    for (int32_t i = 0; i < step->operand_count; i++) result.offsets[i] += index * step->strides[i][axis];
+  }
+  return result;
+}
+
+static int64_t row_stride(const elementwise_step *step, int32_t operand) {
+  return step->rank > 1 ? step->strides[operand][step->rank - 2] : 0;
+}
+
+// Whether a block of the operand lies in memory as the lanes do.
+static bool is_direct(const elementwise_step *step, int32_t operand, const block *at) {
+  bool is_lane_type = step->operands[operand].type == (step->is_integer ? CATENA_I64 : CATENA_F32);
+  return is_lane_type && step->operands[operand].role != CATENA_SUM
+    && (step->strides[operand][step->rank - 1] == 1 || at->length == 1)
+    && (at->rows == 1 || row_stride(step, operand) == at->length);
+}
+
+static char *address(const elementwise_step *step, int32_t operand, const block *at) {
+  return (char *)step->operands[operand].data + at->offsets[operand] * catena_type_bytes(step->operands[operand].type);
+}
+
+static void load(const elementwise_step *step, int32_t operand, const block *at, void *lanes) {
+  catena_type type = step->operands[operand].type;
+  int64_t stride = step->strides[operand][step->rank - 1];
+  int64_t row_bytes = row_stride(step, operand) * catena_type_bytes(type);
+  const char *source = address(step, operand, at);
+  bool is_dense = at->rows > 1 && row_stride(step, operand) == stride * at->length;
+  int64_t rows = is_dense ? 1 : at->rows;
+  int64_t length = is_dense ? at->rows * at->length : at->length;
+  for (int64_t row = 0; row < rows; row++) {
+    if (step->is_integer) {
+      catena_load_integer(type, source + row * row_bytes, stride, length, (int64_t *)lanes + row * length);
+    } else {
+      catena_load_float(type, source + row * row_bytes, stride, length, (float *)lanes + row * length);
+    }
+  }
+}
+
+static void store(const elementwise_step *step, int32_t operand, const block *at, const void *lanes) {
+  catena_type type = step->operands[operand].type;
+  int64_t stride = step->strides[operand][step->rank - 1];
+  int64_t row_bytes = row_stride(step, operand) * catena_type_bytes(type);
+  char *destination = address(step, operand, at);
+  for (int64_t row = 0; row < at->rows; row++) {
+    if (step->is_integer) {
+      catena_store_integer(
+        type, (const int64_t *)lanes + row * at->length, destination + row * row_bytes, stride, at->length);
+    } else {
+      catena_store_float(
+        type, (const float *)lanes + row * at->length, destination + row * row_bytes, stride, at->length);
+    }
+  }
+}
+
+// Adds the rows of a block to one row of cells.
+CATENA_VECTORISED
+static void add_rows(const float *lanes, int64_t rows, int64_t length, double *cells) {
+  float sums[CATENA_BLOCK];
+  for (int64_t i = 0; i < length; i++) sums[i] = lanes[i];
+  for (int64_t row = 1; row < rows; row++) {
+    const float *values = lanes + row * length;
+#pragma clang loop vectorize(assume_safety)
+    for (int64_t i = 0; i < length; i++) sums[i] += values[i];
+  }
+  for (int64_t i = 0; i < length; i++) cells[i] += sums[i];
+}
+
+CATENA_VECTORISED
+static void add_lanes(const float *lanes, int64_t count, double *cell) {
+  enum { WIDTH = 16 };
+  float sums[WIDTH] = {0};
+  int64_t i = 0;
+  for (; i + WIDTH <= count; i += WIDTH) {
+    for (int64_t j = 0; j < WIDTH; j++) sums[j] += lanes[i + j];
+  }
+  double total = 0;
+  for (; i < count; i++) total += lanes[i];
+  for (int64_t j = 0; j < WIDTH; j++) total += sums[j];
+  *cell += total;
+}
+
+static void accumulate(
+  const elementwise_step *step, int32_t operand, const block *at, const float *lanes, double *cells
+) {
+  int64_t stride = step->strides[operand][step->rank - 1];
+  int64_t rows = row_stride(step, operand);
+  cells += step->first_cell[operand] + at->offsets[operand];
+  if (stride == 1 && rows == 0) {
+    add_rows(lanes, at->rows, at->length, cells);
+  } else if (stride == 0 && rows == 0) {
+    add_lanes(lanes, at->rows * at->length, cells);
+  } else if (stride == 0) {
+    for (int64_t row = 0; row < at->rows; row++) add_lanes(lanes + row * at->length, at->length, cells + row * rows);
+  } else {
+    for (int64_t row = 0; row < at->rows; row++) {
+      for (int64_t i = 0; i < at->length; i++) cells[row * rows + i * stride] += lanes[row * at->length + i];
+    }
+  }
+}
+
+// What a thread keeps from block to block: an operand that repeats need not be read again.
+typedef struct {
+  int64_t offset, rows, length;
+} loaded;
+
+static void run_block(
+  const elementwise_step *step, const block *at, char *lanes, size_t lane_bytes, loaded *held, double *cells
+) {
+  void *slots[CATENA_MAX_OPERANDS + CATENA_MAX_REGISTERS];
+  int64_t count = at->rows * at->length;
+  for (int32_t slot = 0; slot < step->slot_count; slot++) {
+    slots[slot] = lanes + (size_t)slot * CATENA_BLOCK * lane_bytes;
+    if (slot >= step->operand_count) continue;
+    if (is_direct(step, slot, at)) {
+      slots[slot] = address(step, slot, at);
+    } else if (step->operands[slot].role == CATENA_READ) {
+      loaded now = {at->offsets[slot], at->rows, at->length};
+      if (held[slot].offset == now.offset && held[slot].rows == now.rows && held[slot].length == now.length) continue;
+      load(step, slot, at, slots[slot]);
+      held[slot] = now;
+    }
+  }
+  for (int32_t i = 0; i < step->instruction_count; i++) {
+    if (step->is_integer) {
+      catena_execute_integer(&step->instructions[i], count, (int64_t *const *)slots);
+    } else {
+      catena_execute_float(&step->instructions[i], count, (float *const *)slots);
+    }
+  }
+  for (int32_t slot = 0; slot < step->operand_count; slot++) {
+    if (step->operands[slot].role == CATENA_SUM) {
+      accumulate(step, slot, at, slots[slot], cells);
+    } else if (step->operands[slot].role == CATENA_WRITE && !is_direct(step, slot, at)) {
+      store(step, slot, at, slots[slot]);
+    }
+  }
+}
+
+static void run_share(void *arguments) {
+  const elementwise_step *step = arguments;
+  alignas(64) char lanes[(CATENA_MAX_OPERANDS + CATENA_MAX_REGISTERS) * CATENA_BLOCK * sizeof(int64_t)];
+  size_t lane_bytes = step->is_integer ? sizeof(int64_t) : sizeof(float);
+  loaded held[CATENA_MAX_OPERANDS];
+  for (int32_t i = 0; i < step->operand_count; i++) held[i] = (loaded){-1, -1, -1};
+  double *cells = NULL;
+  if (step->cell_count > 0) {
+    if (omp_get_thread_num() == 0) *step->active = omp_get_num_threads();
+    cells = step->partials + omp_get_thread_num() * step->cell_count;
+    memset(cells, 0, (size_t)step->cell_count * sizeof(double));
+  }
+  catena_range share = catena_share(step->units);
+  for (int64_t unit = share.begin; unit < share.end; unit++) {
+    block at = locate(step, unit);
+    run_block(step, &at, lanes, lane_bytes, held, cells);
+  }
+}
+
+static void finish_sums(const elementwise_step *step) {
+  for (int32_t operand = 0; operand < step->operand_count; operand++) {
+    if (step->operands[operand].role != CATENA_SUM) continue;
+    float *result = step->operands[operand].data;
+    for (int64_t cell = 0; cell < step->cells[operand]; cell++) {
+      double total = 0;
+      for (int64_t thread = 0; thread < *step->active; thread++) {
+        total += step->partials[thread * step->cell_count + step->first_cell[operand] + cell];
+      }
+      result[cell] = (float)(total * (double)step->operands[operand].scale);
+    }
+  }
+}
+
+static catena_status run_elementwise(const void *arguments) {
+  const elementwise_step *step = arguments;
+  catena_parallel(run_share, step, step->elements);
+  if (step->cell_count > 0) finish_sums(step);
+  return catena_success;
+}
+
+static void release_elementwise(void *arguments) { free(((elementwise_step *)arguments)->instructions); }
+
+catena_status catena_add_elementwise(
+  catena_program *program, int32_t rank, const int64_t *extents, int32_t operand_count,
+  const catena_operand *operands, const int64_t *strides, int32_t instruction_count,
+  const catena_instruction *instructions, bool is_integer, int32_t threads, void *scratch
+) {
+  size_t bytes = (size_t)instruction_count * sizeof(catena_instruction);
+  catena_instruction *copy = malloc(bytes);
+  if (copy == NULL) return (catena_status){1, "malloc"};
+  memcpy(copy, instructions, bytes);
+  elementwise_step *step = catena_add_step(program, run_elementwise, sizeof(elementwise_step), release_elementwise);
+  prepare(step, rank, extents, operand_count, operands, strides, threads);
+  step->instructions = copy;
+  step->instruction_count = instruction_count;
+  step->is_integer = is_integer;
+  step->slot_count = operand_count;
+  for (int32_t i = 0; i < instruction_count; i++) {
+    int32_t slots = copy[i].destination + 1;
+    if (slots > step->slot_count) step->slot_count = slots;
+  }
+  step->active = scratch;
+  step->partials = scratch == NULL ? NULL : (double *)((char *)scratch + SCRATCH_HEADER);
+  return catena_success;
+}

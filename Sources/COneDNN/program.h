@@ -1,0 +1,59 @@
+// Inside this target: how kernels become steps, and how they share work among threads.
+#pragma once
+
+#include "COneDNN.h"
+
+#include <stdalign.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Compiled once per instruction set; the best that the processor has is taken at load time.
+#if defined(__x86_64__)
+#define CATENA_VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+#else
+#define CATENA_VECTORISED
+#endif
+#define CATENA_INLINE static inline __attribute__((always_inline))
+
+typedef catena_status (*catena_step_function)(const void *arguments);
+
+// Adds a step; its arguments, zeroed, live as long as the program. `release` may be NULL.
+void *catena_add_step(
+  catena_program *program, catena_step_function run, size_t argument_bytes, void (*release)(void *arguments));
+
+static const catena_status catena_success = {0, NULL};
+
+// libgomp's own entry points: its team is the one thread pool, shared with oneDNN and OpenBLAS.
+extern void GOMP_parallel(void (*body)(void *), void *data, unsigned thread_count, unsigned flags);
+extern int omp_get_thread_num(void);
+extern int omp_get_num_threads(void);
+
+// Work below this many elements is done by one thread: a team costs some microseconds.
+enum { CATENA_SERIAL_WORK = 16384 };
+
+CATENA_INLINE void catena_parallel(void (*body)(void *), const void *data, int64_t work) {
+  if (work < CATENA_SERIAL_WORK) {
+    body((void *)data);
+  } else {
+    GOMP_parallel(body, (void *)data, 0, 0);
+  }
+}
+
+typedef struct {
+  int64_t begin, end;
+} catena_range;
+
+// The calling thread's share of `count` units: contiguous, and fixed by the number of threads.
+CATENA_INLINE catena_range catena_share(int64_t count) {
+  int64_t threads = omp_get_num_threads();
+  int64_t thread = omp_get_thread_num();
+  return (catena_range){count * thread / threads, count * (thread + 1) / threads};
+}
+
+CATENA_INLINE int64_t catena_minimum(int64_t left, int64_t right) { return left < right ? left : right; }
+CATENA_INLINE int64_t catena_maximum(int64_t left, int64_t right) { return left > right ? left : right; }
+
+// Merges neighbouring axes that every operand walks as one, and drops axes of extent 1. `strides` has one row of
+// CATENA_MAX_RANK per operand. Returns the new rank, at least 1.
+int32_t catena_collapse(
+  int32_t rank, int64_t *extents, int32_t operand_count, int64_t (*strides)[CATENA_MAX_RANK]);

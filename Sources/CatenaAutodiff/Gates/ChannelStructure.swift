@@ -1,0 +1,208 @@
+import CatenaGraph
+import CatenaTensors
+
+/// What the search for units and blocks asks again and again about a graph.
+struct ChannelStructure {
+  let graph: Graph
+  let producers: [ValueID: Int]
+  let readers: [ValueID: [Int]]
+  /// Values that depend on the graph's inputs.
+  let active: Set<ValueID>
+  /// Active values whose first axis runs over the samples, in order.
+  private let batched: Set<ValueID>
+  /// Values that another mixing operator reads, directly or not.
+  private let mixedLater: Set<ValueID>
+
+  init(_ graph: Graph) {
+    self.graph = graph
+    producers = graph.producers()
+    readers = graph.readers()
+    var active = Set(graph.inputs)
+    for node in graph.nodes where node.inputs.contains(where: active.contains) { active.formUnion(node.outputs) }
+    self.active = active
+    batched = graph.batchedValues(active: active)
+    var mixedLater: Set<ValueID> = []
+    for node in graph.nodes.reversed()
+    where graph.mixesChannels(node, active: active) || node.outputs.contains(where: mixedLater.contains) {
+      mixedLater.formUnion(node.inputs)
+    }
+    self.mixedLater = mixedLater
+  }
+
+  /// The units of the operator at `index`, when it has any; their block is not looked for.
+  func unitLayer(mixedAt index: Int) -> UnitLayer? {
+    let node = graph.nodes[index]
+    guard graph.mixesChannels(node, active: active), let axis = unitAxis(of: node),
+      batched.contains(node.outputs[0]), mixedLater.contains(node.outputs[0])
+    else { return nil }
+    let end = chainEnd(of: node.outputs[0], axis: axis, madeAt: index)
+    if scalesOwnAncestor(end.value) { return nil }
+    return UnitLayer(
+      name: graph[node.outputs[0]].name, mixing: index, value: end.value, axis: end.axis,
+      count: graph.shape(node.outputs[0])[axis], block: nil)
+  }
+
+  /// The axis of the output that runs over the rows of a constant weight.
+  private func unitAxis(of node: Node) -> Int? {
+    guard active.contains(node.inputs[0]), !active.contains(node.inputs[1]) else { return nil }
+    switch node.operation {
+    case .convolution, .convolutionTranspose: return 1
+    case .gemm(let gemm): return gemm.transposeA ? nil : 1
+    case .matmul:
+      let rank = graph.shape(node.inputs[0]).rank
+      return rank >= 2 && graph.shape(node.inputs[1]).rank == 2 ? rank - 1 : nil
+    default: return nil
+    }
+  }
+
+  /// Squeeze-and-excite: the value's only use is to multiply something that it was computed from.
+  private func scalesOwnAncestor(_ value: ValueID) -> Bool {
+    guard let uses = readers[value], uses.count == 1 else { return false }
+    let node = graph.nodes[uses[0]]
+    guard node.operation == .binary(.multiply), let scaled = node.inputs.first(where: { $0 != value }) else {
+      return false
+    }
+    return active.contains(scaled) && ancestors(of: value).contains(scaled)
+  }
+
+  /// The value itself and all active values that it depends on.
+  func ancestors(of value: ValueID) -> Set<ValueID> {
+    guard let producer = producers[value] else { return [value] }
+    var result: Set<ValueID> = [value]
+    for node in graph.nodes[...producer].reversed() where node.outputs.contains(where: result.contains) {
+      result.formUnion(node.inputs.filter(active.contains))
+    }
+    return result
+  }
+
+  // MARK: Chains
+
+  /// The last value, behind `start`, through which all that depends on `start` must pass, and which is computed from it
+  /// channel by channel.
+  private func chainEnd(of start: ValueID, axis: Int, madeAt index: Int) -> (value: ValueID, axis: Int) {
+    var axes = [start: axis]
+    var absorbed: Set<Int> = []
+    var members = [(value: start, madeAt: index)]
+    for later in graph.nodes.indices[(index + 1)...] {
+      let node = graph.nodes[later]
+      guard node.inputs.contains(where: { axes[$0] != nil }),
+        node.inputs.allSatisfy({ axes[$0] != nil || !active.contains($0) }),
+        let outputAxis = graph.channelAxis(after: node, axes: axes), batched.contains(node.outputs[0])
+      else { continue }
+      axes[node.outputs[0]] = outputAxis
+      absorbed.insert(later)
+      members.append((node.outputs[0], later))
+    }
+    var end = start
+    var lastReader = index
+    for member in members {
+      if lastReader <= member.madeAt { end = member.value }
+      let uses = readers[member.value] ?? []
+      if graph.outputs.contains(member.value) || !uses.allSatisfy(absorbed.contains) { break }
+      lastReader = max(lastReader, uses.max() ?? index)
+    }
+    return (end, axes[end] ?? axis)
+  }
+}
+
+extension Graph {
+  /// Whether a node that depends on the graph's inputs computes channels from several others.
+  func mixesChannels(_ node: Node, active: Set<ValueID>) -> Bool {
+    guard node.inputs.contains(where: active.contains) else { return false }
+    switch node.operation {
+    case .convolution(let convolution): return convolution.groups == 1 || shape(node.inputs[1])[1] > 1
+    case .convolutionTranspose(let transpose):
+      return transpose.convolution.groups == 1 || shape(node.inputs[1])[0] > transpose.convolution.groups
+    case .gemm, .matmul: return true
+    default: return false
+    }
+  }
+
+  /// The channel axis of a node's output when each of its channels is computed from the same channel of the inputs that
+  /// `axes` lists and from nothing else that varies; `nil` when that cannot be told.
+  fileprivate func channelAxis(after node: Node, axes: [ValueID: Int]) -> Int? {
+    guard let output = node.outputs.first, node.outputs.count == 1, type(output).elementType.isFloatingPoint else {
+      return nil
+    }
+    let result = shape(output)
+    if case .binary = node.operation { return elementwiseAxis(node.inputs, axes: axes, result: result) }
+    guard let axis = axes[node.inputs[0]], node.inputs.dropFirst().allSatisfy({ axes[$0] == nil }) else { return nil }
+    let data = shape(node.inputs[0])
+    switch node.operation {
+    case .unary, .identity, .cast: return axis
+    case .batchNormalization, .instanceNormalization, .pool: return axis == 1 ? 1 : nil
+    case .convolution, .convolutionTranspose:
+      // A depthwise convolution with one filter per channel.
+      return axis == 1 && groups(of: node.operation) == data[1] && result[1] == data[1] ? 1 : nil
+    case .reduce(let reduce):
+      if reduce.axes.contains(axis) || reduce.axes.contains(0) { return nil }
+      return reduce.keepsDimensions ? axis : axis - reduce.axes.filter { $0 < axis }.count
+    case .reshape:
+      let before = data.count(of: 0..<axis)
+      return result.dimensions.indices.dropFirst().first {
+        result.count(of: 0..<$0) == before && result[$0] == data[axis]
+      }
+    case .transpose(let permutation): return permutation.firstIndex(of: axis)
+    case .slice(let slice): return slice.steps[axis] > 0 && result[axis] == data[axis] ? axis : nil
+    case .pad(let pad): return pad.begins[axis] == 0 && pad.ends[axis] == 0 ? axis : nil
+    case .resize, .expand: return result.rank == data.rank && result[axis] == data[axis] ? axis : nil
+    default: return nil
+    }
+  }
+
+  private func groups(of operation: Operator) -> Int? {
+    switch operation {
+    case .convolution(let convolution): convolution.groups
+    case .convolutionTranspose(let transpose): transpose.convolution.groups
+    default: nil
+    }
+  }
+
+  /// Operands of full rank with one common channel axis, against constants that only repeat along the data.
+  private func elementwiseAxis(_ operands: [ValueID], axes: [ValueID: Int], result: Shape) -> Int? {
+    let channelled = operands.compactMap { operand in axes[operand].map { (operand, $0) } }
+    guard let (first, axis) = channelled.first else { return nil }
+    let agree = channelled.allSatisfy { operand, other in
+      other == axis && shape(operand).rank == result.rank && shape(operand)[axis] == result[axis]
+    }
+    return agree && shape(first)[0] == result[0] ? axis : nil
+  }
+
+  /// The active values whose first axis runs over the samples (each sample a whole number of rows, in order).
+  fileprivate func batchedValues(active: Set<ValueID>) -> Set<ValueID> {
+    guard let first = inputs.first, shape(first).rank > 0 else { return [] }
+    let batch = shape(first)[0]
+    var batched = Set(inputs.filter { shape($0).rank > 0 && shape($0)[0] == batch })
+    for node in nodes where node.inputs.contains(where: active.contains) {
+      let operands = node.inputs.filter(active.contains)
+      guard operands.allSatisfy(batched.contains), keepsSamplesFirst(node, operands: operands, batch: batch) else {
+        continue
+      }
+      batched.formUnion(node.outputs)
+    }
+    return batched
+  }
+
+  private func keepsSamplesFirst(_ node: Node, operands: [ValueID], batch: Int) -> Bool {
+    let result = shape(node.outputs[0])
+    guard result.rank > 0, batch > 0 else { return false }
+    switch node.operation {
+    case .transpose(let permutation): return permutation[0] == 0
+    case .reduce(let reduce): return !reduce.axes.contains(0)
+    case .argReduce(let reduce): return reduce.axis != 0
+    case .softmax(let axes), .logSoftmax(let axes): return !axes.contains(0)
+    case .concatenate(let axis), .split(let axis, _), .gather(let axis): return axis != 0
+    case .slice(let slice): return slice.steps[0] > 0 && result[0] == shape(operands[0])[0]
+    case .pad(let pad): return pad.begins[0] == 0 && pad.ends[0] == 0
+    case .reshape: return result[0] % batch == 0
+    case .gemm(let gemm): return operands == [node.inputs[0]] && !gemm.transposeA
+    case .matmul:
+      let ranks = operands.map { shape($0).rank }
+      return operands.contains(node.inputs[0]) && ranks.allSatisfy { $0 == result.rank }
+        && (result.rank > 2 || operands.count == 1)
+    case .expand, .resize, .binary, .select:
+      return operands.allSatisfy { shape($0).rank == result.rank && shape($0)[0] == result[0] }
+    default: return true
+    }
+  }
+}

@@ -1,0 +1,177 @@
+import COneDNN
+import CatenaCompute
+import CatenaGraph
+import CatenaTensors
+
+extension Lowering {
+  /// Lowers a convolution with the nodes behind it. Returns how many nodes are done.
+  func lowerConvolution(_ problem: ConvolutionProblem, _ nodes: [Int]) throws(ComputeError) -> Int {
+    let source = convolutionSource(problem)
+    var problem = problem
+    problem.sourceShape = source.shape
+    problem.padsBegin = problem.padsBegin.map { max(0, $0) }
+    problem.padsEnd = problem.padsEnd.map { max(0, $0) }
+    let weights = try convolutionWeights(problem, nodes)
+    let value = graph.nodes[nodes[weights.nodeCount - 1]].outputs[0]
+    if problem.form == .backwardData {
+      try addBackwardData(problem, source, weights, value)
+      return weights.nodeCount
+    }
+    let candidates = postOperationCandidates(
+      nodes.dropFirst(weights.nodeCount), behind: value, allowsResidual: true)
+    let (primitive, post) = try best(candidates) { (post) throws(ComputeError) in
+      try Primitive.convolution(
+        problem.description(
+          regions: post.regions, hasBias: weights.bias != nil, hasPlainWeights: weights.packed == nil),
+        post.operations, engine)
+    }
+    let done = nodes.prefix(weights.nodeCount + post.nodeCount)
+    guard let last = done.last.map({ graph.nodes[$0].outputs[0] }) else { return 0 }
+    let result =
+      post.accumulated ?? allocate(problem.resultShape, .channelsLast(rank: problem.resultShape.rank), .float32)
+    let kind = done.map { graph.nodes[$0].operation.kernelName }.joined(separator: "+")
+    addPrimitive(
+      primitive, record: record(last, kind, implementation: primitive.implementation, operations: problem.operations),
+      source: source, weights: weights.view(for: primitive, in: self), bias: weights.bias, result: result, post: post)
+    define(last, result)
+    return done.count
+  }
+
+  /// The first candidate for which code is generated; if there is none, the plain one, whatever runs it.
+  func best(
+    _ candidates: [PostOperations], _ make: (PostOperations) throws(ComputeError) -> Primitive
+  ) throws(ComputeError) -> (Primitive, PostOperations) {
+    for candidate in candidates {
+      let primitive: Primitive
+      do { primitive = try make(candidate) } catch {
+        // A combination that the library does not have is no failure while a shorter one is left.
+        if candidate.nodeCount == 0 { throw error }
+        continue
+      }
+      if primitive.isGenerated || candidate.nodeCount == 0 { return (primitive, candidate) }
+    }
+    preconditionFailure("the plain primitive is always a candidate")
+  }
+
+  /// The dense source, without what negative padding takes off.
+  private func convolutionSource(_ problem: ConvolutionProblem) -> View {
+    guard let crop = problem.crop() else { return channelsLast(problem.source) }
+    let cropped = view(problem.source).sliced(crop)
+    return copied(cropped, to: .channelsLast(rank: cropped.shape.rank), .float32, name: graph[problem.source].name)
+  }
+
+  // MARK: Weights
+
+  /// Weights and bias, and how many nodes they stand for.
+  struct Weights {
+    /// Row-major, to be packed; `nil` when they come at run time.
+    var packed: [Float]?
+    var plain: View?
+    var bias: View?
+    var nodeCount = 1
+
+    /// The weights as the primitive reads them.
+    func view(for primitive: Primitive, in lowering: Lowering) -> View {
+      if let plain { return plain }
+      guard let packed else { preconditionFailure("weights are constant or plain") }
+      let buffer = lowering.plan.addBuffer(
+        bytes: primitive.weightBytes,
+        .constant { (address) throws(ComputeError) in try primitive.pack(packed, into: address) })
+      return View(buffer: buffer, shape: [packed.count], strides: [1], storage: .float32)
+    }
+  }
+
+  private func convolutionWeights(_ problem: ConvolutionProblem, _ nodes: [Int]) throws(ComputeError) -> Weights {
+    guard let tensor = graph.constants[problem.weight] else {
+      return Weights(plain: logical(problem.weight), bias: problem.bias.map { logical($0) })
+    }
+    guard nodes.count > 1, problem.form != .backwardData, let folded = followingNormalization(nodes[1], problem) else {
+      return Weights(packed: problem.weights(tensor, scale: nil), bias: problem.bias.map { logical($0) })
+    }
+    let bias = constant(
+      Tensor(doubles: folded.shift, shape: [folded.shift.count], elementType: .float32), .logical(rank: 1), .float32)
+    return Weights(packed: problem.weights(tensor, scale: folded.scale), bias: bias, nodeCount: 2)
+  }
+
+  /// Factor and bias of a convolution that a constant normalisation follows.
+  private func followingNormalization(
+    _ index: Int, _ problem: ConvolutionProblem
+  ) -> (scale: [Double], shift: [Double])? {
+    guard case .batchNormalization(let epsilon) = graph.nodes[index].operation,
+      var folded = foldedNormalization(graph.nodes[index], epsilon: epsilon)
+    else { return nil }
+    guard let bias = problem.bias else { return folded }
+    guard let values = graph.constants[bias]?.doubles else { return nil }
+    for channel in values.indices { folded.shift[channel] += folded.scale[channel] * values[channel] }
+    return folded
+  }
+
+  // MARK: Steps
+
+  /// Adds one execution per region.
+  func addPrimitive(
+    _ primitive: Primitive, record: KernelRecord, source: View, weights: View, bias: View?, result: View,
+    post: PostOperations
+  ) {
+    let operands = post.operands.compactMap { $0 }
+    let inputs = [source, weights] + [bias].compactMap { $0 } + operands + [post.accumulated].compactMap { $0 }
+    var record = record
+    record.bytes = (inputs + [result]).reduce(0) { $0 + $1.shape.elementCount * $1.storage.byteCount }
+    addStep(record, reads: inputs, writes: [result], scratch: primitive.scratchBytes) {
+      (binder) throws(ComputeError) in
+      for region in 0..<post.regions {
+        func slice(_ view: View) -> UnsafeMutableRawPointer {
+          binder.pointer(view) + region * (view.shape[0] / post.regions) * view.strides[0] * view.storage.byteCount
+        }
+        let operandPointers = post.operands.map { operand in operand.map { UnsafeRawPointer(slice($0)) } }
+        try catena_add_primitive(
+          binder.program, primitive.pointer, slice(source), binder.pointer(weights), bias.map { binder.floats($0) },
+          slice(result), operandPointers, binder.scratch
+        ).check(device: deviceName)
+      }
+    }
+  }
+
+  /// A strided input gradient: no primitive does anything behind it, so its bias is a pass of its own.
+  private func addBackwardData(
+    _ problem: ConvolutionProblem, _ source: View, _ weights: Weights, _ value: ValueID
+  ) throws(ComputeError) {
+    let primitive = try Primitive.convolution(
+      problem.description(regions: 1, hasBias: false, hasPlainWeights: weights.packed == nil), [], engine)
+    let layout = AxisOrder.channelsLast(rank: problem.resultShape.rank)
+    let result = allocate(problem.resultShape, layout, .float32)
+    let kind = "convolutionTranspose"
+    addPrimitive(
+      primitive, record: record(value, kind, implementation: primitive.implementation, operations: problem.operations),
+      source: source, weights: weights.view(for: primitive, in: self), bias: nil, result: result,
+      post: PostOperations())
+    guard let bias = weights.bias else {
+      define(value, result)
+      return
+    }
+    let biased = allocate(problem.resultShape, layout, .float32)
+    var program = ElementwiseProgram(shape: problem.resultShape, isInteger: false)
+    var perChannel = bias
+    perChannel.shape = problem.resultShape
+    perChannel.strides = problem.resultShape.dimensions.indices.map { $0 == 1 ? 1 : 0 }
+    let left = program.addOperand(result, CATENA_READ)
+    let right = program.addOperand(perChannel, CATENA_READ)
+    let destination = program.addOperand(biased, CATENA_WRITE)
+    program.append(CATENA_ADD, destination, left, right)
+    addElementwise(program, name: graph[value].name, kind: "bias", shape: problem.resultShape)
+    define(value, biased)
+  }
+}
+
+extension View {
+  /// A strided part, in place.
+  func sliced(_ slice: Slice) -> View {
+    var result = self
+    result.shape = Shape(slice.sizes)
+    for axis in slice.starts.indices where slice.sizes[axis] > 0 {
+      result.offset += slice.starts[axis] * strides[axis]
+      result.strides[axis] = strides[axis] * slice.steps[axis]
+    }
+    return result
+  }
+}

@@ -1,0 +1,123 @@
+import COpenCL
+import CatenaCompute
+import Synchronization
+
+/// Memory of one device, owned: its end gives the memory back to the pool it came from.
+struct DeviceBuffer: ~Copyable, Sendable {
+  private let block: MemoryBlock
+  private let pool: BufferPool
+
+  fileprivate init(_ block: MemoryBlock, pool: BufferPool) {
+    self.block = block
+    self.pool = pool
+  }
+
+  /// The driver's object; valid while the buffer lives.
+  var memory: cl_mem { block.memory }
+  /// The bytes it holds, at least as many as were asked for.
+  var byteCount: Int { block.byteCount }
+
+  deinit { pool.giveBack(block) }
+}
+
+/// A driver's memory object; memory objects may be used from any thread.
+private struct MemoryBlock: @unchecked Sendable {
+  let memory: cl_mem
+  let byteCount: Int
+}
+
+/// Memory of one device that is handed out again instead of being freed: progressive compaction compiles often.
+final class BufferPool: Sendable {
+  /// What the pool has given out and keeps, in bytes.
+  struct Statistics: Sendable, Hashable {
+    var buffersInUse = 0
+    var bytesInUse = 0
+    var bytesKept = 0
+  }
+  private struct State: Sendable {
+    var statistics = Statistics()
+    var kept: [Int: [MemoryBlock]] = [:]
+  }
+  private let context: ContextHandle
+  private let deviceName: String
+  private let budget: Int
+  private let state = Mutex(State())
+
+  /// A pool that never holds more than `budget` bytes; by default nine tenths of the device's memory.
+  init(_ context: ContextHandle, device: OpenCLDevice, budget: Int? = nil) {
+    self.context = context
+    deviceName = device.name
+    self.budget = budget ?? device.memory / 10 * 9
+  }
+
+  deinit { state.withLock { Self.releaseKept(&$0) } }
+
+  /// What is in use and kept now.
+  var statistics: Statistics { state.withLock { $0.statistics } }
+
+  /// A buffer of at least `byteCount` bytes with unspecified contents.
+  func allocate(_ byteCount: Int) throws(ComputeError) -> DeviceBuffer {
+    let size = Self.sizeClass(byteCount)
+    let result: Result<MemoryBlock, ComputeError> = state.withLock { state in
+      if let block = state.kept[size]?.popLast() {
+        state.statistics.bytesKept -= size
+        Self.note(block, in: &state)
+        return .success(block)
+      }
+      if state.statistics.bytesInUse + state.statistics.bytesKept + size > budget { Self.releaseKept(&state) }
+      let available = budget - state.statistics.bytesInUse
+      guard size <= available else {
+        return .failure(.outOfMemory(requested: size, available: available, device: deviceName))
+      }
+      var code: cl_int = CL_SUCCESS
+      let flags = cl_mem_flags(CL_MEM_READ_WRITE)
+      var memory = clCreateBuffer(context.context, flags, size, nil, &code)
+      if memory == nil, state.statistics.bytesKept > 0 {
+        Self.releaseKept(&state)
+        memory = clCreateBuffer(context.context, flags, size, nil, &code)
+      }
+      guard let memory else {
+        switch code {
+        case CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_RESOURCES, CL_OUT_OF_HOST_MEMORY, CL_INVALID_BUFFER_SIZE:
+          return .failure(.outOfMemory(requested: size, available: available, device: deviceName))
+        default:
+          return .failure(
+            .callFailed(
+              call: "clCreateBuffer", code: openCLErrorName(code), device: deviceName, detail: "\(size) bytes"))
+        }
+      }
+      let block = MemoryBlock(memory: memory, byteCount: size)
+      Self.note(block, in: &state)
+      return .success(block)
+    }
+    return DeviceBuffer(try result.get(), pool: self)
+  }
+
+  fileprivate func giveBack(_ block: MemoryBlock) {
+    state.withLock { state in
+      state.statistics.buffersInUse -= 1
+      state.statistics.bytesInUse -= block.byteCount
+      state.statistics.bytesKept += block.byteCount
+      state.kept[block.byteCount, default: []].append(block)
+    }
+  }
+
+  /// Sizes are rounded up to an eighth of their power of two, 4 KiB at least, so that kept buffers fit again.
+  static func sizeClass(_ byteCount: Int) -> Int {
+    let bytes = max(byteCount, 1)
+    let power = Int.bitWidth - 1 - bytes.leadingZeroBitCount
+    let granule = max(4096, 1 << max(power - 3, 0))
+    return (bytes + granule - 1) / granule * granule
+  }
+
+  private static func note(_ block: MemoryBlock, in state: inout State) {
+    state.statistics.buffersInUse += 1
+    state.statistics.bytesInUse += block.byteCount
+  }
+
+  private static func releaseKept(_ state: inout State) {
+    for block in state.kept.values.joined() { clReleaseMemObject(block.memory) }
+    state.kept = [:]
+    state.statistics.bytesKept = 0
+  }
+}

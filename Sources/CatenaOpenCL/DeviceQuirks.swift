@@ -1,0 +1,44 @@
+/// What differs from device to device, in one place: the shapes of kernels and the build options that follow.
+struct DeviceTraits: Sendable, Hashable {
+  /// Channels in one vector.
+  var lanes: Int
+  /// Output positions (or matrix rows) that one work-item owns.
+  var pixels: Int
+  /// Consecutive elements that one work-item of an element-wise kernel walks.
+  var run: Int
+  /// Work-items per group, the same in every kernel.
+  var groupSize: Int
+  /// Rows that one work-item of a reduction's first stage walks, at least.
+  var rowsPerPart: Int
+
+  init(_ device: OpenCLDevice) {
+    switch device.kind {
+    case .cpu:
+      // A work-item is a loop body on one core: long vectors, much work each, no cooperation between work-items.
+      self.init(lanes: 16, pixels: 8, run: 64, groupSize: 8, rowsPerPart: 256)
+    case .gpu, .accelerator, .other:
+      // Registers are per work-item and neighbours read together: short vectors, little work each.
+      self.init(lanes: 4, pixels: 4, run: 1, groupSize: 64, rowsPerPart: 64)
+    }
+  }
+
+  init(lanes: Int, pixels: Int, run: Int, groupSize: Int, rowsPerPart: Int) {
+    self.lanes = lanes
+    self.pixels = pixels
+    self.run = run
+    self.groupSize = groupSize
+    self.rowsPerPart = rowsPerPart
+  }
+
+  /// The build options of every program. None relaxes the mathematics: results are compared with the reference.
+  var buildOptions: String {
+    "-cl-std=CL1.2 -DLANES=\(lanes) -DPIXELS=\(pixels) -DRUN=\(run) -DGROUP_SIZE=\(groupSize)"
+  }
+
+  /// What a driver that fails to build without saying why most likely lacks.
+  static func hintForEmptyBuildLog(platform: String) -> String {
+    platform.contains("NVIDIA")
+      ? "the build log is empty; newer NVIDIA drivers need the library libnvidia-nvvm beside libnvidia-opencl"
+      : "the build log is empty"
+  }
+}

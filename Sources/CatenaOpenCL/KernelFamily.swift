@@ -1,0 +1,34 @@
+import CKernelSources
+
+/// Kernels that are built together. Shapes are arguments, so that these few programs serve all graphs.
+enum KernelFamily: String, CaseIterable, Sendable {
+  case convolution, gemm, gate, pool, normalize, softmax, elementwise, movement, optimizer
+
+  /// The text that the device's compiler sees: the codes of the host's tables, what families share, the family.
+  var source: String {
+    ([KernelFunctions.definitions] + (Self.common + own).map { String(cString: $0()) }).joined(separator: "\n")
+  }
+
+  private typealias Accessor = () -> UnsafePointer<CChar>
+
+  private static var common: [Accessor] {
+    [
+      { catena_kernel_common_lanes() }, { catena_kernel_common_functions() }, { catena_kernel_common_epilogue() },
+      { catena_kernel_common_indexing() },
+    ]
+  }
+
+  private var own: [Accessor] {
+    switch self {
+    case .convolution: [{ catena_kernel_conv_convolution() }]
+    case .gemm: [{ catena_kernel_gemm_gemm() }]
+    case .gate: [{ catena_kernel_gate_gate() }]
+    case .pool: [{ catena_kernel_pool_pool() }]
+    case .normalize: [{ catena_kernel_normalize_normalize() }]
+    case .softmax: [{ catena_kernel_softmax_reduce() }, { catena_kernel_softmax_softmax() }]
+    case .elementwise: [{ catena_kernel_elementwise_elementwise() }]
+    case .movement: [{ catena_kernel_elementwise_movement() }]
+    case .optimizer: [{ catena_kernel_optimizer_adam() }]
+    }
+  }
+}

@@ -1,0 +1,76 @@
+import CatenaCompute
+import CatenaGraph
+import CatenaTensors
+
+/// Names a piece of device memory of a lowered program.
+struct SlotID: Sendable, Hashable {
+  let index: Int
+}
+
+/// A piece of device memory and what it is for.
+struct Slot: Sendable {
+  enum Role: Sendable {
+    /// Holds a constant as the graph gives it.
+    case constant(Tensor)
+    /// Holds what the preparation makes of constants.
+    case prepared
+    /// Lives as long as the executable.
+    case persistent
+    /// Shares memory with others that live at other times.
+    case intermediate
+  }
+  var elementCount: Int
+  var role: Role
+
+  var byteCount: Int { elementCount * 4 }
+  /// Whether its contents depend on constants alone.
+  var isConstant: Bool {
+    switch role {
+    case .constant, .prepared: true
+    case .persistent, .intermediate: false
+    }
+  }
+}
+
+/// One kernel launch as the planner sees it.
+struct Launch: Sendable {
+  enum Argument: Sendable {
+    case read(SlotID)
+    case write(SlotID)
+    case null
+    /// One number, or a vector of 2, 4 or 8.
+    case integers([Int])
+    case floats([Float])
+  }
+  var family: KernelFamily
+  var kernel: String
+  var arguments: [Argument]
+  var workItems: Int
+
+  var reads: [SlotID] {
+    arguments.compactMap { if case .read(let slot) = $0 { slot } else { nil } }
+  }
+  var writes: [SlotID] {
+    arguments.compactMap { if case .write(let slot) = $0 { slot } else { nil } }
+  }
+}
+
+/// A program as launches on slots. A value: what is planned can be looked at without a device.
+struct LoweredProgram: Sendable {
+  /// Where a value lies and how.
+  struct Location: Sendable, Hashable {
+    var slot: SlotID
+    var layout: Layout
+  }
+  var slots: [Slot] = []
+  /// Run once, when compiled: what is made of constants alone.
+  var preparation: [Launch] = []
+  /// Run in every step.
+  var step: [Launch] = []
+  /// Graph inputs.
+  var inputs: [ValueID: Location] = [:]
+  /// Values that can be read: graph outputs and carried inputs.
+  var readable: [ValueID: Location] = [:]
+  /// How many launches only change a layout.
+  var layoutConversions = 0
+}

@@ -1,0 +1,120 @@
+import CatenaCompute
+import CatenaGraph
+import CatenaTensors
+
+extension Lowering {
+  // MARK: Pooling
+
+  private func poolArguments(_ pool: Pool, _ data: Shape, _ result: Shape) -> [Launch.Argument] {
+    let input = PlanarShape(data)
+    let output = PlanarShape(result)
+    /// Rows and columns; data without rows have one, walked in steps of 1.
+    func pair(_ values: [Int], _ filler: Int) -> [Int] { values.count == 2 ? values : [filler] + values }
+    let (kind, p): (KernelFunctions.Pool, Int) =
+      switch pool.kind {
+      case .maximum: (.maximum, 0)
+      case .average(let countsPadding): (countsPadding ? .averageWithPadding : .average, 0)
+      case .norm(let p): (.norm, p)
+      }
+    return [
+      .integers([Int(kind.rawValue)]), .integers([input.samples, input.height, input.width, input.channels]),
+      .integers([output.height, output.width]), .integers(pair(pool.kernel, 1) + pair(pool.dilations, 1)),
+      .integers(pair(pool.strides, 1) + pair(pool.padsBegin, 0) + pair(pool.padsEnd, 0) + [p, 0]),
+    ]
+  }
+
+  mutating func lowerPool(_ node: Node, _ pool: Pool) {
+    let data = graph.shape(node.inputs[0])
+    let result = graph.shape(node.outputs[0])
+    launch(
+      .pool, "pool",
+      [.read(slot(of: node.inputs[0], .channelsLast)), .write(makeSlot(for: node.outputs[0], .channelsLast))]
+        + poolArguments(pool, data, result),
+      workItems: dividedUp(result[1], traits.lanes) * result.elementCount / max(result[1], 1))
+  }
+
+  mutating func lowerPoolGradient(_ node: Node, _ pool: Pool) {
+    let data = graph.shape(node.outputs[0])
+    launch(
+      .pool, "pool_gradient",
+      node.inputs.map { .read(slot(of: $0, .channelsLast)) }
+        + [.write(makeSlot(for: node.outputs[0], .channelsLast))]
+        + poolArguments(pool, data, graph.shape(node.inputs[0])),
+      workItems: dividedUp(data[1], traits.lanes) * data.elementCount / max(data[1], 1))
+  }
+
+  // MARK: Reductions
+
+  /// The walks over the axes that stay and over those that go, for data in `layout`.
+  private func walks(
+    _ shape: Shape, _ layout: Layout, axes: [Int], order: [Int]
+  ) -> (kept: StridedWalk, gone: StridedWalk) {
+    let strides = layout.strides(of: shape)
+    func walk(_ axes: [Int]) -> StridedWalk {
+      StridedWalk(extents: axes.map { shape[$0] }, strides: [axes.map { strides[$0] }]).collapsed()
+    }
+    return (walk(order.filter { !axes.contains($0) }), walk(order.filter(axes.contains)))
+  }
+
+  mutating func lowerReduce(_ node: Node, _ reduce: Reduce) {
+    guard !reduce.axes.isEmpty else {
+      bind(node.outputs[0], to: location(of: node.inputs[0]).slot, layout(of: node.inputs[0]))
+      return
+    }
+    let source = location(of: node.inputs[0])
+    let shape = graph.shape(node.inputs[0])
+    let (kept, gone) = walks(shape, source.layout, axes: reduce.axes, order: Array(0..<shape.rank))
+    let (kind, scale): (KernelFunctions.Reduce, Float) =
+      switch reduce.kind {
+      case .sum: (.sum, 1)
+      case .mean: (.sum, 1 / Float(gone.count))
+      case .maximum: (.maximum, 1)
+      case .minimum: (.minimum, 1)
+      case .product: (.product, 1)
+      }
+    // Many parts only where there are few results: a part is worth a launch from some thousand elements on.
+    let parts = kept.count >= 256 ? 1 : min(64, max(1, gone.count / 4096))
+    let result = makeSlot(for: node.outputs[0], .rowMajor)
+    if parts == 1 {
+      self.reduce(source.slot, into: result, kind, scale: scale, kept, gone, parts: 1)
+    } else {
+      let partial = addSlot(kept.count * parts)
+      self.reduce(source.slot, into: partial, kind, scale: 1, kept, gone, parts: parts)
+      self.reduce(
+        partial, into: result, kind, scale: scale, StridedWalk(extents: [kept.count], strides: [[parts]]),
+        StridedWalk(extents: [parts], strides: [[1]]), parts: 1)
+    }
+  }
+
+  private mutating func reduce(
+    _ source: SlotID, into result: SlotID, _ kind: KernelFunctions.Reduce, scale: Float, _ kept: StridedWalk,
+    _ gone: StridedWalk, parts: Int
+  ) {
+    let rows = StridedArguments(gone)
+    launch(
+      .softmax, "reduce",
+      [
+        .read(source), .write(result), .integers([Int(kind.rawValue)]), .floats([scale]),
+        .integers([kept.extents.count]), .integers(padded(kept.extents, with: 1)),
+        .integers(padded(kept.strides[0], with: 0)), .integers([rows.rank]), .integers(rows.extents),
+        .integers(rows.strides[0]),
+        .integers([gone.extents[gone.extents.count - 1], rows.innermost[0], kept.count, gone.count]),
+        .integers([parts, dividedUp(gone.count, parts)]),
+      ], workItems: kept.count * parts)
+  }
+
+  mutating func lowerSoftmax(_ node: Node, axes: [Int], isLogarithm: Bool) {
+    let source = location(of: node.inputs[0])
+    let shape = graph.shape(node.inputs[0])
+    let (kept, gone) = walks(shape, source.layout, axes: axes, order: source.layout.axes(rank: shape.rank))
+    launch(
+      .softmax, "softmax",
+      [
+        .read(source.slot), .write(makeSlot(for: node.outputs[0], source.layout)), .integers([isLogarithm ? 1 : 0]),
+        .integers([kept.extents.count]), .integers(padded(kept.extents, with: 1)),
+        .integers(padded(kept.strides[0], with: 0)), .integers([gone.extents.count]),
+        .integers(padded(gone.extents, with: 1)), .integers(padded(gone.strides[0], with: 0)),
+        .integers([kept.count, gone.count]),
+      ], workItems: kept.count)
+  }
+}

@@ -1,0 +1,137 @@
+import CatenaCompute
+import CatenaGraph
+import CatenaTensors
+
+extension Lowering {
+  /// Makes the launches of one node and of those that are fused with it.
+  mutating func lower(nodeAt index: Int) {
+    let node = graph.nodes[index]
+    switch node.operation {
+    case .convolution(let convolution):
+      lowerConvolution(node, ConvolutionMapping(convolution, isTransposed: false))
+    case .convolutionTranspose(let transpose):
+      lowerConvolution(node, ConvolutionMapping(transpose.convolution, isTransposed: true))
+    case .gemm(let gemm): lowerGemm(node, gemm)
+    case .matmul: lowerMatmul(node)
+    case .pool(let pool): lowerPool(node, pool)
+    case .poolGradient(let pool): lowerPoolGradient(node, pool)
+    case .unary, .unaryGradient, .binary, .gate, .batchNormalization: lowerElementwise(nodeAt: index)
+    case .identity: bind(node.outputs[0], to: location(of: node.inputs[0]).slot, layout(of: node.inputs[0]))
+    case .reshape: bind(node.outputs[0], to: slot(of: node.inputs[0], .rowMajor), .rowMajor)
+    case .softmax(let axes): lowerSoftmax(node, axes: axes, isLogarithm: false)
+    case .logSoftmax(let axes): lowerSoftmax(node, axes: axes, isLogarithm: true)
+    case .reduce(let reduce): lowerReduce(node, reduce)
+    case .concatenate, .split, .slice, .sliceGradient, .pad, .padGradient, .transpose, .expand: lowerMovement(node)
+    case .gather(let axis):
+      lowerGather(node, "gather", data: graph.shape(node.inputs[0]), axis: axis)
+    case .gatherGradient(let axis, let inputShape): lowerGather(node, "gather_gradient", data: inputShape, axis: axis)
+    case .gateGradient(let axis): lowerGateGradient(node, axis: axis, dividesByGate: false)
+    case .gateGradientFromOutput(let axis): lowerGateGradient(node, axis: axis, dividesByGate: true)
+    case .adam(let adam): lowerAdam(node, adam)
+    case .instanceNormalization, .localResponseNormalization, .localResponseNormalizationGradient, .select, .cast,
+      .argReduce, .resize, .resizeGradient:
+      preconditionFailure("\(node.operation.name) has no kernel and was not refused")
+    }
+  }
+
+  // MARK: Element by element
+
+  private mutating func lowerElementwise(nodeAt index: Int) {
+    guard let chain = chain(ofNodeAt: index) else {
+      lowerBroadcast(graph.nodes[index])
+      return
+    }
+    let count = graph.shape(chain.root).elementCount
+    let (rows, columns) = chain.geometry.map { ($0.rows, $0.columns) } ?? (1, count)
+    let data = slot(of: chain.root, chain.layout)
+    launch(
+      .elementwise, "pointwise",
+      [.read(data), .integers([rows, columns])] + epilogueArguments(chain, storesRoot: false),
+      workItems: rows * dividedUp(columns, traits.lanes))
+  }
+
+  /// Two operands, neither of which has the result's shape (or both are one value).
+  private mutating func lowerBroadcast(_ node: Node) {
+    guard case .binary(let function) = node.operation, let code = function.kernelFunction else {
+      preconditionFailure("\(node.operation.name) is no chain and no broadcast")
+    }
+    let shape = graph.shape(node.outputs[0])
+    let layout = elementwiseLayout(node)
+    let order = layout.axes(rank: shape.rank)
+    let sources = node.inputs.map { location(of: $0) }
+    let walk = StridedWalk(
+      extents: shape.dimensions,
+      strides: zip(node.inputs, sources).map { broadcastStrides(graph.shape($0), $1.layout, to: shape) }
+    ).reordered(order).collapsed()
+    let axes = StridedArguments(walk)
+    let innermost = walk.extents[walk.extents.count - 1]
+    let result = makeSlot(for: node.outputs[0], layout)
+    launch(
+      .elementwise, "binary_broadcast",
+      [
+        .read(sources[0].slot), .read(sources[1].slot), .write(result), .integers([Int(code.rawValue)]),
+        .integers([axes.rank]), .integers([axes.outerCount]), .integers(axes.extents), .integers(axes.strides[0]),
+        .integers(axes.strides[1]), .integers([innermost] + axes.innermost + [0]),
+      ], workItems: axes.outerCount * dividedUp(innermost, traits.lanes))
+  }
+
+  /// The strides with which a tensor in `layout` is read as if it had the shape that it broadcasts to.
+  func broadcastStrides(_ shape: Shape, _ layout: Layout, to target: Shape) -> [Int] {
+    let own = layout.strides(of: shape)
+    let offset = target.rank - shape.rank
+    return target.dimensions.indices.map { axis in
+      axis < offset || shape[axis - offset] == 1 ? 0 : own[axis - offset]
+    }
+  }
+
+  // MARK: Gates and the optimiser
+
+  private mutating func lowerGateGradient(_ node: Node, axis: Int, dividesByGate: Bool) {
+    let shape = graph.shape(node.inputs[0])
+    let layout = elementwiseLayout(Node(.identity, inputs: Array(node.inputs[..<2]), outputs: [node.inputs[0]]))
+    let gate = graph.shape(node.inputs[2])
+    let (kind, geometry) = Self.channelGeometry(of: axis, shape, layout)
+    let rows = kind == .channel ? geometry.rows : geometry.rows / geometry.channels
+    let inner = kind == .channel ? 1 : geometry.columns
+    let rowsPerRegion = rows / gate[0]
+    let parts = max(1, rowsPerRegion / traits.rowsPerPart)
+    let partial = addSlot(gate.elementCount * parts)
+    launch(
+      .gate, "gate_gradient_partial",
+      [
+        .read(slot(of: node.inputs[0], layout)), .read(slot(of: node.inputs[1], layout)), .write(partial),
+        .integers([gate[0], rowsPerRegion, gate[1], inner]), .integers([parts, dividedUp(rowsPerRegion, parts)]),
+      ], workItems: gate[0] * parts * dividedUp(gate[1], inner == 1 ? traits.lanes : 1))
+    launch(
+      .gate, "gate_gradient_total",
+      [
+        .read(partial), dividesByGate ? .read(slot(of: node.inputs[2], .rowMajor)) : .null,
+        .write(makeSlot(for: node.outputs[0], .rowMajor)), .integers([gate[0]]), .integers([gate[1]]),
+        .integers([parts]),
+      ], workItems: gate.elementCount)
+  }
+
+  private mutating func lowerAdam(_ node: Node, _ adam: Adam) {
+    let shape = graph.shape(node.inputs[0])
+    var operands = node.inputs[..<5].map { slot(of: $0, .rowMajor) }
+    operands.append(expanded(node.inputs[5], to: shape))
+    let results = node.outputs.map { makeSlot(for: $0, .rowMajor) }
+    launch(
+      .optimizer, "adam",
+      operands.map { .read($0) } + results.map { .write($0) }
+        + [
+          .integers([shape.elementCount]), .floats([adam.learningRate, adam.beta1, adam.beta2, adam.epsilon]),
+        ], workItems: shape.elementCount)
+  }
+
+  /// The value repeated to `shape`, row-major.
+  mutating func expanded(_ value: ValueID, to shape: Shape) -> SlotID {
+    let source = location(of: value)
+    if graph.shape(value) == shape { return slot(of: value, .rowMajor) }
+    let target = addSlot(shape.elementCount)
+    copy(
+      from: source.slot, broadcastStrides(graph.shape(value), source.layout, to: shape), to: target, shape.strides,
+      shape.dimensions)
+    return target
+  }
+}

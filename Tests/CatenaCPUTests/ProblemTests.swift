@@ -1,0 +1,20 @@
+import CatenaCPU
+import CatenaCompute
+import TestSupport
+import Testing
+
+/// Every problem of the shared tables against the reference.
+struct ProblemTests {
+  @Test(arguments: ProblemFamily.allCases)
+  func agreesWithReference(_ family: ProblemFamily) async throws {
+    for problem in try problems(for: family) {
+      do { try await check(problem, on: CPUBackend()) } catch { Issue.record(error) }
+    }
+  }
+
+  @Test func oneThreadAgreesWithReference() async throws {
+    for family in [ProblemFamily.convolution, .gate, .pool] {
+      for problem in try problems(for: family) { try await check(problem, on: CPUBackend(threads: 1)) }
+    }
+  }
+}

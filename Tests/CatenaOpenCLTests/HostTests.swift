@@ -1,0 +1,132 @@
+import CatenaCompute
+import CatenaGraph
+import CatenaTensors
+import TestSupport
+import Testing
+
+@testable import CatenaOpenCL
+
+@Suite(.enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
+struct HostTests {
+  @Test func aKernelThatDoesNotBuildShowsItsLog() throws {
+    let context = try DeviceUnderTest.backend.context
+    do {
+      _ = try context.programs.program(named: "broken", source: "kernel void f(global float *x) { x[0] = nonsense; }")
+      Issue.record("nonsense was built")
+    } catch ComputeError.callFailed(let call, let code, _, let detail) {
+      #expect(call == "clBuildProgram")
+      #expect(code == "CL_BUILD_PROGRAM_FAILURE")
+      #expect(detail.contains("broken") && detail.contains("nonsense"))
+    }
+  }
+
+  @Test func everyFamilyBuilds() throws {
+    let context = try DeviceUnderTest.backend.context
+    for family in KernelFamily.allCases { _ = try context.programs.program(family) }
+  }
+
+  @Test func allBuffersComeBack() async throws {
+    // A context of its own: other tests share the device's.
+    let context = try OpenCLContext(DeviceUnderTest.backend.context.device)
+    let backend = OpenCLBackend(context: context)
+    let step = try GatedStep()
+    do {
+      let executable = try await step.run(on: backend, steps: 1)
+      #expect(context.pool.statistics.buffersInUse > 0)
+      #expect(context.pool.statistics.bytesInUse == executable.memoryPlan.total)
+    }
+    #expect(context.pool.statistics.buffersInUse == 0)
+    #expect(context.pool.statistics.bytesInUse == 0)
+  }
+
+  @Test func thePoolKeepsWithinItsBudget() throws {
+    let context = try DeviceUnderTest.backend.context
+    let pool = BufferPool(context.handle, device: context.device, budget: 1 << 20)
+    let first = try pool.allocate(600_000)
+    let requested = BufferPool.sizeClass(600_000)
+    do {
+      _ = try pool.allocate(600_000)
+      Issue.record("the budget was exceeded")
+    } catch ComputeError.outOfMemory(let wanted, let available, _) {
+      #expect(wanted == requested)
+      #expect(available == (1 << 20) - requested)
+    }
+    _ = consume first
+    #expect(pool.statistics.bytesKept == requested)
+    // What was kept makes room for another size.
+    let second = try pool.allocate(1 << 20)
+    #expect(pool.statistics.bytesKept == 0)
+    #expect(second.byteCount == 1 << 20)
+  }
+
+  @Test func aMemoryLimitIsKept() async throws {
+    let step = try GatedStep()
+    await #expect(throws: ComputeError.self) {
+      _ = try await DeviceUnderTest.backend.compile(step.program, options: CompileOptions(memoryLimit: 100_000))
+    }
+  }
+
+  @Test func allUnsupportedNodesAreNamed() async throws {
+    var graph = Graph()
+    let x = graph.addInput("x", TensorType(.float32, [2, 3]))
+    let first = try graph.add(.argReduce(ArgReduce(axis: 1, keepsDimensions: false)), x, name: "first")
+    let second = try graph.add(.unary(.not), graph.add(.cast(.bool), x, name: "second"), name: "third")
+    graph.outputs = [first, second]
+    do {
+      _ = try await DeviceUnderTest.backend.compile(Program(graph), options: CompileOptions())
+      Issue.record("the graph was compiled")
+    } catch ComputeError.unsupported(let backend, let nodes) {
+      #expect(backend == "opencl")
+      for name in ["first", "second", "third"] { #expect(nodes.contains { $0.contains("'\(name)'") }) }
+    }
+  }
+
+  @Test func wrongTensorsAndValuesAreRefused() async throws {
+    var graph = Graph()
+    let x = graph.addInput("x", TensorType(.float32, [2, 3]))
+    graph.outputs = [try graph.add(.unary(.relu), x)]
+    let executable = try await DeviceUnderTest.backend.compile(Program(graph), options: CompileOptions())
+    await #expect(throws: ComputeError.self) { try await executable.run(steps: 1) }
+    await #expect(throws: ComputeError.self) { try await executable.write(Tensor(zeros: [3, 2]), to: x) }
+    await #expect(throws: ComputeError.self) { _ = try await executable.read(x) }
+    try await executable.write(Tensor([-1, 2, -3, 4, -5, 6] as [Float], shape: [2, 3]), to: x)
+    await #expect(throws: ComputeError.self) { _ = try await executable.read(graph.outputs[0]) }
+    try await executable.run(steps: 1)
+    #expect(try await executable.read(graph.outputs[0]).floats == [0, 2, 0, 4, 0, 6])
+  }
+
+  @Test func carriedValuesMaySwap() async throws {
+    var graph = Graph()
+    let type = TensorType(.float32, [2])
+    let (x, y) = (graph.addInput("x", type), graph.addInput("y", type))
+    graph.outputs = [y]
+    let program = Program(graph, carries: [Program.Carry(from: x, to: y), Program.Carry(from: y, to: x)])
+    let executable = try await DeviceUnderTest.backend.compile(program, options: CompileOptions())
+    try await executable.write(Tensor([1, 2] as [Float], shape: [2]), to: x)
+    try await executable.write(Tensor([3, 4] as [Float], shape: [2]), to: y)
+    try await executable.run(steps: 3)
+    #expect(try await executable.read(x).floats == [3, 4])
+    #expect(try await executable.read(y).floats == [1, 2])
+  }
+
+  @Test func aCancelledRunStopsBetweenSteps() async throws {
+    var graph = Graph()
+    let x = graph.addInput("x", TensorType(.float32, .scalar))
+    let one = graph.addConstant("one", Tensor(scalar: Float(1)))
+    let next = try graph.add(.binary(.add), x, one)
+    let program = Program(graph, carries: [Program.Carry(from: next, to: x)])
+    let executable = try await DeviceUnderTest.backend.compile(program, options: CompileOptions())
+    try await executable.write(Tensor(scalar: Float(0)), to: x)
+    let task = Task { try await executable.run(steps: 10_000_000) }
+    try await Task.sleep(for: .milliseconds(50))
+    task.cancel()
+    let result = await task.result
+    #expect(throws: ComputeError.self) { try result.get() }
+    let steps = try await executable.read(x).floats[0]
+    #expect(steps > 0 && steps < 10_000_000 && steps == steps.rounded())
+  }
+
+  @Test func aDeviceThatIsNotThereIsSaid() {
+    #expect(throws: ComputeError.self) { try OpenCLBackend(deviceAt: OpenCLDevices.all.count) }
+  }
+}
