@@ -18,48 +18,96 @@ struct ONNXHostileTests {
   }
 
   static let breakages: [(name: String, message: String, change: @Sendable (inout ModelBuilder) -> Void)] = [
-    ("cycle", "wait for each other in a cycle: node 0 'h' (MatMul), node 1 'y' (Relu)", { $0.proto.graph.node[0].input[0] = "y" }),
+    (
+      "cycle", "wait for each other in a cycle: node 0 'h' (MatMul), node 1 'y' (Relu)",
+      { $0.proto.graph.node[0].input[0] = "y" }
+    ),
     ("self cycle", "cycle", { $0.proto.graph.node[0].input[0] = "h" }),
-    ("missing value", "node 1 'y' (Relu) reads 'nowhere', which nothing makes", { $0.proto.graph.node[1].input = ["nowhere"] }),
+    (
+      "missing value", "node 1 'y' (Relu) reads 'nowhere', which nothing makes",
+      { $0.proto.graph.node[1].input = ["nowhere"] }
+    ),
     ("missing output", "nothing makes the network's output 'z'", { $0.proto.graph.output[0].name = "z" }),
     ("value made twice", "'h' is made twice", { $0.proto.graph.node[1].output = ["h", "y"] }),
     ("initialiser made again", "'w' is made twice", { $0.proto.graph.node[0].output = ["w"] }),
     ("two initialisers", "two initialisers are called 'w'", { $0.constant("w", randomTensor([4, 2], seed: 2)) }),
     ("two inputs", "two inputs are called 'x'", { $0.input("x", [4]) }),
     ("no graph", "it has no graph", { $0.proto.clearGraph() }),
-    ("short data", "tensor 'w': 28 bytes are stored; float32 4x2 needs 32", { $0.proto.graph.initializer[0].rawData.removeLast(4) }),
+    (
+      "short data", "tensor 'w': 28 bytes are stored; float32 4x2 needs 32",
+      { $0.proto.graph.initializer[0].rawData.removeLast(4) }
+    ),
     ("negative extent", "tensor 'w': the extent -4 is negative", { $0.proto.graph.initializer[0].dims[0] = -4 }),
-    ("overflow", "tensor 'w': the extent 9223372036854775807 is larger", { $0.proto.graph.initializer[0].dims = [.max, .max] }),
-    ("overflowing product", "more than 1099511627776 elements", { $0.proto.graph.initializer[0].dims = [1 << 30, 1 << 30, 1 << 30] }),
-    ("empty overflow", "more than 1099511627776 elements", { $0.proto.graph.initializer[0].dims = [0, 1 << 30, 1 << 30, 1 << 30] }),
-    ("claimed size", "32 bytes are stored; float32 100000x100000 needs 40000000000", { $0.proto.graph.initializer[0].dims = [100_000, 100_000] }),
-    ("wrong rank", "node 0 'h' (MatMul, opset 13): the inner extents 4 and 2 differ", { $0.proto.graph.initializer[0].dims = [2, 4] }),
-    ("absurd input", "input 'x': the extent 9223372036854775807 is larger", { $0.proto.graph.input[0].type.tensorType.shape.dim[1].dimValue = .max }),
-    ("unknown shape", "does not say the shape of the input 'x'", { $0.proto.graph.input[0].type.tensorType.clearShape() }),
-    ("open extent", "the extent 'width' (axis 1) of the input 'x' is open", { $0.proto.graph.input[0].type.tensorType.shape.dim[1].dimParam = "width" }),
+    (
+      "overflow", "tensor 'w': the extent 9223372036854775807 is larger",
+      { $0.proto.graph.initializer[0].dims = [.max, .max] }
+    ),
+    (
+      "overflowing product", "more than 1099511627776 elements",
+      { $0.proto.graph.initializer[0].dims = [1 << 30, 1 << 30, 1 << 30] }
+    ),
+    (
+      "empty overflow", "more than 1099511627776 elements",
+      { $0.proto.graph.initializer[0].dims = [0, 1 << 30, 1 << 30, 1 << 30] }
+    ),
+    (
+      "claimed size", "32 bytes are stored; float32 100000x100000 needs 40000000000",
+      { $0.proto.graph.initializer[0].dims = [100_000, 100_000] }
+    ),
+    (
+      "wrong rank", "node 0 'h' (MatMul, opset 13): the inner extents 4 and 2 differ",
+      { $0.proto.graph.initializer[0].dims = [2, 4] }
+    ),
+    (
+      "absurd input", "input 'x': the extent 9223372036854775807 is larger",
+      { $0.proto.graph.input[0].type.tensorType.shape.dim[1].dimValue = .max }
+    ),
+    (
+      "unknown shape", "does not say the shape of the input 'x'",
+      { $0.proto.graph.input[0].type.tensorType.clearShape() }
+    ),
+    (
+      "open extent", "the extent 'width' (axis 1) of the input 'x' is open",
+      { $0.proto.graph.input[0].type.tensorType.shape.dim[1].dimParam = "width" }
+    ),
     ("new operator set", "uses operator set 23; up to 22", { $0.proto.opsetImport[0].version = 23 }),
     ("old operator set", "supported in the operator sets 7 to 22 only", { $0.proto.opsetImport[0].version = 6 }),
-    ("unknown operators", "2 node(s) of the ONNX model are not supported:\n  node 0 'h' (Bad, opset 13)", { builder in
-      builder.proto.graph.node[0].opType = "Bad"
-      builder.proto.graph.node[1].domain = "elsewhere"
-    }),
-    ("wrong attribute", "the attribute 'axis' is not an integer", { builder in
-      builder.proto.graph.node[1].opType = "Softmax"
-      builder.proto.graph.node[1].attribute = [.float("axis", 1)]
-    }),
-    ("absurd axis", "axis -9223372036854775808 is out of range", { builder in
-      builder.proto.graph.node[1].opType = "Softmax"
-      builder.proto.graph.node[1].attribute = [.int("axis", .min)]
-    }),
-    ("absurd target", "is larger than", { builder in
-      builder.proto.graph.node[1].opType = "Reshape"
-      builder.proto.graph.node[1].input = ["h", "target"]
-      builder.integers("target", [.max, -1])
-    }),
-    ("unknown parameter", "input 1 (shape, 'x') is computed from the network's inputs", { builder in
-      builder.proto.graph.node[1].opType = "Reshape"
-      builder.proto.graph.node[1].input = ["h", "x"]
-    }),
+    (
+      "unknown operators", "2 node(s) of the ONNX model are not supported:\n  node 0 'h' (Bad, opset 13)",
+      { builder in
+        builder.proto.graph.node[0].opType = "Bad"
+        builder.proto.graph.node[1].domain = "elsewhere"
+      }
+    ),
+    (
+      "wrong attribute", "the attribute 'axis' is not an integer",
+      { builder in
+        builder.proto.graph.node[1].opType = "Softmax"
+        builder.proto.graph.node[1].attribute = [.float("axis", 1)]
+      }
+    ),
+    (
+      "absurd axis", "axis -9223372036854775808 is out of range",
+      { builder in
+        builder.proto.graph.node[1].opType = "Softmax"
+        builder.proto.graph.node[1].attribute = [.int("axis", .min)]
+      }
+    ),
+    (
+      "absurd target", "is larger than",
+      { builder in
+        builder.proto.graph.node[1].opType = "Reshape"
+        builder.proto.graph.node[1].input = ["h", "target"]
+        builder.integers("target", [.max, -1])
+      }
+    ),
+    (
+      "unknown parameter", "input 1 (shape, 'x') is computed from the network's inputs",
+      { builder in
+        builder.proto.graph.node[1].opType = "Reshape"
+        builder.proto.graph.node[1].input = ["h", "x"]
+      }
+    ),
   ]
 
   @Test("is refused with a clear message", arguments: breakages.indices)
@@ -92,7 +140,8 @@ struct ONNXHostileTests {
 
   @Test("tensors outside the model's folder are refused")
   func externalData() throws {
-    let folder = FileManager.default.temporaryDirectory.appending(path: "onnx-external-\(UInt64.random(in: 0 ... .max))")
+    let folder = FileManager.default.temporaryDirectory.appending(
+      path: "onnx-external-\(UInt64.random(in: 0 ... .max))")
     let inner = folder.appending(path: "model")
     try FileManager.default.createDirectory(at: inner, withIntermediateDirectories: true)
     defer { do { try FileManager.default.removeItem(at: folder) } catch { Issue.record(error) } }

@@ -102,10 +102,12 @@ package func difference(
   _ result: Tensor, _ expected: Tensor, relative: Double = 1e-3, absolute: Double = 1e-7
 ) -> String? {
   guard result.elementType == expected.elementType, result.shape == expected.shape else {
-    return "it is \(result.elementType.rawValue) \(result.shape), not \(expected.elementType.rawValue) \(expected.shape)"
+    return
+      "it is \(result.elementType.rawValue) \(result.shape), not \(expected.elementType.rawValue) \(expected.shape)"
   }
   guard result.elementType.isFloatingPoint else {
-    return result.isBitIdentical(to: expected) ? nil : "\(result.integers.prefix(8)) is not \(expected.integers.prefix(8))"
+    return result.isBitIdentical(to: expected)
+      ? nil : "\(result.integers.prefix(8)) is not \(expected.integers.prefix(8))"
   }
   // The project's bf16 data is cut off where its own helpers and the runtimes round to nearest: one unit in the last of
   // the eight places.
