@@ -1,1 +1,9 @@
+@_exported import CatenaAutodiff
+@_exported import CatenaChains
+@_exported import CatenaCompute
+@_exported import CatenaFormats
 @_exported import CatenaGraph
+@_exported import CatenaTensors
+
+/// The version of this library and of the program `catena`, as artifacts record it.
+public let catenaVersion = "0.1.0"

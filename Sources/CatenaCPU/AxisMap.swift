@@ -34,22 +34,26 @@ extension Pad {
   /// The matrix of an axis in the modes that repeat data; `nil` where nothing is padded.
   func map(axis: Int, extent: Int) -> AxisMap? {
     guard begins[axis] != 0 || ends[axis] != 0 else { return nil }
+    // Negative amounts crop first; what is left is mirrored, repeated or wrapped.
+    let kept = max(0, -begins[axis])..<extent - max(0, -ends[axis])
     var map = AxisMap()
     for index in 0..<extent + begins[axis] + ends[axis] {
-      map.appendRow([(source(of: index - begins[axis], extent: extent), 1)])
+      map.appendRow([(source(of: index - begins[axis], in: kept), 1)])
     }
     return map
   }
 
-  private func source(of position: Int, extent: Int) -> Int {
+  private func source(of position: Int, in kept: Range<Int>) -> Int {
+    if kept.contains(position) { return position }
+    let (offset, count) = (position - kept.lowerBound, kept.count)
     switch mode {
-    case .constant, .edge: return min(max(position, 0), extent - 1)
-    case .wrap: return ((position % extent) + extent) % extent
+    case .constant, .edge: return offset < 0 ? kept.lowerBound : kept.upperBound - 1
+    case .wrap: return kept.lowerBound + ((offset % count) + count) % count
     case .reflect:
-      guard extent > 1 else { return 0 }
-      let period = 2 * (extent - 1)
-      let folded = ((position % period) + period) % period
-      return folded < extent ? folded : period - folded
+      guard count > 1 else { return kept.lowerBound }
+      let period = 2 * (count - 1)
+      let phase = ((offset % period) + period) % period
+      return kept.lowerBound + min(phase, period - phase)
     }
   }
 }

@@ -121,7 +121,7 @@ extension Lowering {
       (binder) throws(ComputeError) in
       for region in 0..<post.regions {
         func slice(_ view: View) -> UnsafeMutableRawPointer {
-          binder.pointer(view) + region * (view.shape.elementCount / post.regions) * view.storage.byteCount
+          binder.pointer(view) + region * (view.shape[0] / post.regions) * view.strides[0] * view.storage.byteCount
         }
         let operandPointers = post.operands.map { operand in operand.map { UnsafeRawPointer(slice($0)) } }
         try catena_add_primitive(

@@ -75,7 +75,9 @@ extension Lowering {
       guard let operation = function.postOperation else { return [] }
       way.append(operation, nil)
     case .gate:
-      let gate = logical(node.inputs[1])
+      // Rows may lie apart, as columns of all gates do: every region has a pointer of its own.
+      let rows = view(node.inputs[1])
+      let gate = rows.storage == .float32 && (rows.strides[1] == 1 || rows.shape[1] == 1) ? rows : logical(node.inputs[1])
       guard way.regions == 1 || way.regions == gate.shape[0] else { return [] }
       way.regions = max(way.regions, gate.shape[0])
       way.append(catena_post_operation(kind: CATENA_POST_MULTIPLY_CHANNEL), gate)

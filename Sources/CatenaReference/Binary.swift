@@ -148,6 +148,10 @@ extension Reference {
       let bits = data.integerBits
       return Tensor(truncating: bits, shape: data.shape, elementType: elementType)
     }
+    if data.elementType == .int64, elementType == .float32 {
+      // Beyond 2^53 the detour through double would round twice.
+      return Tensor(data.elements(of: Int64.self).map { Float($0) }, shape: data.shape)
+    }
     return Tensor(reals: data.convertedToDoubles(), TensorType(elementType, data.shape))
   }
 }

@@ -32,7 +32,8 @@ extension Resize {
     (0..<sizes[axis]).map { index in
       if keeps(axis, extent: extent) { return [Tap(source: index, weight: 1)] }
       let position = sourcePosition(index, axis: axis, extent: extent)
-      func clamped(_ source: Double) -> Int { Int(min(max(source, 0), Double(extent - 1))) }
+      // A comparison that fails for NaN too, which extreme scales can make.
+      func clamped(_ source: Double) -> Int { source > 0 ? Int(min(source, Double(extent - 1))) : 0 }
       switch interpolation {
       case .nearest(let rounding): return [Tap(source: clamped(rounding.apply(position)), weight: 1)]
       case .linear:

@@ -4,6 +4,7 @@
 #include "CTestAllocations.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -12,54 +13,68 @@ extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *pointer, size_t size);
 extern void *__libc_memalign(size_t alignment, size_t size);
+extern void __libc_free(void *pointer);
 
 static atomic_bool counting;
 static atomic_int_fast64_t count;
 static atomic_int_fast64_t bytes;
+static atomic_int_fast64_t held;
+static atomic_int_fast64_t peak;
 
-static void note(size_t size) {
-  if (!atomic_load_explicit(&counting, memory_order_relaxed)) return;
+static bool is_counting(void) { return atomic_load_explicit(&counting, memory_order_relaxed); }
+
+// What a block occupies, not what was asked for: only that is known again when it is freed.
+static void hold(int_fast64_t size) {
+  int_fast64_t now = atomic_fetch_add_explicit(&held, size, memory_order_relaxed) + size;
+  int_fast64_t most = atomic_load_explicit(&peak, memory_order_relaxed);
+  while (now > most && !atomic_compare_exchange_weak_explicit(&peak, &most, now, memory_order_relaxed,
+                                                              memory_order_relaxed)) {
+  }
+}
+
+static void *noted(void *pointer, size_t size) {
+  if (!is_counting() || pointer == NULL) return pointer;
   atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
   atomic_fetch_add_explicit(&bytes, (int_fast64_t)size, memory_order_relaxed);
+  hold((int_fast64_t)malloc_usable_size(pointer));
+  return pointer;
 }
 
-void *malloc(size_t size) {
-  note(size);
-  return __libc_malloc(size);
+static void forget(void *pointer) {
+  if (is_counting() && pointer != NULL) hold(-(int_fast64_t)malloc_usable_size(pointer));
 }
 
-void *calloc(size_t number, size_t size) {
-  note(number * size);
-  return __libc_calloc(number, size);
-}
+void *malloc(size_t size) { return noted(__libc_malloc(size), size); }
+
+void *calloc(size_t number, size_t size) { return noted(__libc_calloc(number, size), number * size); }
 
 void *realloc(void *pointer, size_t size) {
-  note(size);
-  return __libc_realloc(pointer, size);
+  forget(pointer);
+  return noted(__libc_realloc(pointer, size), size);
 }
 
-void *memalign(size_t alignment, size_t size) {
-  note(size);
-  return __libc_memalign(alignment, size);
-}
+void *memalign(size_t alignment, size_t size) { return noted(__libc_memalign(alignment, size), size); }
 
-void *aligned_alloc(size_t alignment, size_t size) {
-  note(size);
-  return __libc_memalign(alignment, size);
-}
+void *aligned_alloc(size_t alignment, size_t size) { return noted(__libc_memalign(alignment, size), size); }
 
 int posix_memalign(void **pointer, size_t alignment, size_t size) {
   if (alignment % sizeof(void *) != 0 || (alignment & (alignment - 1)) != 0 || alignment == 0) return EINVAL;
-  note(size);
-  void *result = __libc_memalign(alignment, size);
+  void *result = noted(__libc_memalign(alignment, size), size);
   if (result == NULL) return ENOMEM;
   *pointer = result;
   return 0;
 }
 
+void free(void *pointer) {
+  forget(pointer);
+  __libc_free(pointer);
+}
+
 void catena_allocations_start(void) {
   atomic_store(&count, 0);
   atomic_store(&bytes, 0);
+  atomic_store(&held, 0);
+  atomic_store(&peak, 0);
   atomic_store(&counting, true);
 }
 
@@ -68,3 +83,7 @@ void catena_allocations_stop(void) { atomic_store(&counting, false); }
 int64_t catena_allocations_count(void) { return atomic_load(&count); }
 
 int64_t catena_allocations_bytes(void) { return atomic_load(&bytes); }
+
+int64_t catena_allocations_held(void) { return atomic_load(&held); }
+
+int64_t catena_allocations_peak(void) { return atomic_load(&peak); }

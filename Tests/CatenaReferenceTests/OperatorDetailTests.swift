@@ -81,6 +81,9 @@ struct OperatorDetailTests {
         false, false, true, true,
       ])
     #expect(try evaluate(.cast(.float16), vector(1e6, 0.1)).elements(of: Float16.self) == [.infinity, Float16(0.1)])
+    // Halfway between two floats but for the last bit, which a double cannot hold.
+    let nearTie = Int64(1) << 60 | 1 << 36 | 1
+    #expect(try evaluate(.cast(.float32), vector(nearTie)).elements(of: Float.self) == [0x1p60 + 0x1p37])
     let exact = Int64(1) << 62 | 1
     #expect(try evaluate(.cast(.int64), vector(exact)).elements(of: Int64.self) == [exact])
   }
@@ -136,6 +139,17 @@ struct OperatorDetailTests {
     #expect(try evaluate(.matmul, Tensor(zeros: [2, 0]), Tensor(zeros: [0, 3])).floats == [0, 0, 0, 0, 0, 0])
     #expect(
       try evaluate(.concatenate(axis: 1), Tensor(zeros: [0, 3]), Tensor(zeros: [0, 2])).shape == [0, 5])
+  }
+
+  @Test("extreme scales of a resize read the border")
+  func extremeScales() throws {
+    let data = Tensor([1.0, 2, 3], shape: [3])
+    for coordinates in [Resize.Coordinates.halfPixel, .halfPixelSymmetric, .asymmetric] {
+      for interpolation in [Resize.Interpolation.linear, .nearest(.floor)] {
+        let resize = Resize(interpolation, coordinates: coordinates, sizes: [2], scales: [.leastNonzeroMagnitude])
+        #expect(try evaluate(.resize(resize), data).doubles.allSatisfy { $0 == 1 || $0 == 3 || $0.isNaN })
+      }
+    }
   }
 
   // MARK: What cannot be

@@ -8,6 +8,10 @@ package enum Allocations {
     package var allocations: Int
     /// The bytes that they asked for.
     package var bytes: Int
+    /// The bytes that stay occupied beyond those before; negative when more was freed.
+    package var heldBytes: Int
+    /// The most bytes that were occupied at once beyond those before.
+    package var peakBytes: Int
   }
 
   /// The allocations made while `body` runs.
@@ -30,6 +34,8 @@ package enum Allocations {
   }
 
   private static var current: Count {
-    Count(allocations: Int(catena_allocations_count()), bytes: Int(catena_allocations_bytes()))
+    Count(
+      allocations: Int(catena_allocations_count()), bytes: Int(catena_allocations_bytes()),
+      heldBytes: Int(catena_allocations_held()), peakBytes: Int(catena_allocations_peak()))
   }
 }

@@ -177,7 +177,7 @@ def make_preprocessed():
         image.save(IMAGES / file)
         jobs = {
             "short_side": (centre(short_side(image, 37), 32, 32), imagenet),
-            "bgr": (centre(image.resize((36, 36), Image.Resampling.BICUBIC), 31, 31),
+            "bgr": (centre(image.resize((72, 72), Image.Resampling.BICUBIC), 31, 31),
                     dict(divisor=1, mean=(104, 117, 123), std=(1, 1, 1), channels="BGR")),
             "crop_first": (centre(image, 29, 29).resize((32, 32), Image.Resampling.BILINEAR),
                            dict(divisor=1, mean=(128,) * 3, std=(128,) * 3)),

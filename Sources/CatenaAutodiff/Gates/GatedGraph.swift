@@ -58,14 +58,18 @@ extension Graph {
   /// - Parameters:
   ///   - sites: What is gated: all or some of what `gateSites()` found in this very graph.
   ///   - regions: R, a divisor of the batch size.
-  ///   - parametrization: How gates follow from scores.
+  ///   - parametrization: How the units' gates follow from their scores.
+  ///   - blockParametrization: How the blocks' gates do; `nil` for the same way.
   /// - Throws: `GraphError` when there is nothing to gate or the batch does not divide into regions.
   public func gated(
-    _ sites: GateSites, regions: Int = 1, parametrization: GateParametrization = .sigmoid
+    _ sites: GateSites, regions: Int = 1, parametrization: GateParametrization = .sigmoid,
+    blockParametrization: GateParametrization? = nil
   ) throws(GraphError) -> GatedGraph {
     guard !sites.layers.isEmpty else { throw .invalid("the network has no units to gate") }
     var gating = Gating(graph: self, sites: sites)
-    let values = try gating.addScores(regions: regions, parametrization: parametrization)
+    let values = try gating.addScores(
+      regions: regions, parametrization: parametrization,
+      blockParametrization: blockParametrization ?? parametrization)
     try gating.insertGates(regions: regions)
     return GatedGraph(
       graph: gating.ordered(), sites: sites, regions: regions, scores: values.scores, blockScores: values.blockScores,
@@ -96,7 +100,7 @@ private struct Gating {
   }
 
   mutating func addScores(
-    regions: Int, parametrization: GateParametrization
+    regions: Int, parametrization: GateParametrization, blockParametrization: GateParametrization
   ) throws(GraphError) -> (
     scores: ValueID, blockScores: ValueID?, unitGates: ValueID, blockGates: ValueID?, effectiveGates: ValueID
   ) {
@@ -107,7 +111,7 @@ private struct Gating {
     layerGates = try columns(of: unitGates, counts: counts)
     guard !sites.blocks.isEmpty else { return (scores, nil, unitGates, nil, unitGates) }
     let blockScores = graph.addInput("block scores", TensorType(.float32, [regions, sites.blocks.count]))
-    let alphas = try parametrization.gates(blockScores, &graph)
+    let alphas = try blockParametrization.gates(blockScores, &graph)
     blockGates = try columns(of: alphas, counts: [Int](repeating: 1, count: sites.blocks.count))
     let ones = graph.addFilled(1, TensorType(.float32, [regions, 1]), name: "no block")
     let extended = try graph.add(.concatenate(axis: 1), alphas, ones)

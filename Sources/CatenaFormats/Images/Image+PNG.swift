@@ -81,10 +81,9 @@ extension Image {
   private static func levels(_ info: catena_png_info) -> [UInt8] {
     var info = info
     let isPalette = info.color_type == 3
-    let highest = isPalette ? 255 : (1 << Int(min(info.bit_depth, 8))) - 1
-    // Grey of fewer bits spans black to white; an index without a palette entry is the grey level of that number in
-    // Pillow.
-    var table = (0..<256 * 3).map { UInt8(min(255, $0 / 3 * 255 / highest)) }
+    let highest = (1 << Int(min(info.bit_depth, 8))) - 1
+    // Grey of fewer bits spans black to white; an index without a palette entry is black in Pillow.
+    var table = (0..<256 * 3).map { isPalette ? 0 : UInt8(min(255, $0 / 3 * 255 / highest)) }
     guard isPalette else { return table }
     let count = Int(info.palette_count)
     withUnsafeBytes(of: &info.palette) { palette in

@@ -45,10 +45,11 @@ public enum Resampling: String, Sendable, Hashable, Codable, CaseIterable {
 private func sinc(_ x: Double) -> Double { x == 0 ? 1 : sin(x * Double.pi) / (x * Double.pi) }
 
 extension Image {
-  /// The image at another size, equal to Pillow's `resize`.
+  /// The image at another size, as Pillow's `resize` computes it.
   ///
   /// The two passes, first along the rows and then along the columns, round to 8 bits each and use weights with 22 bits
-  /// after the point, as Pillow does.
+  /// after the point, as in Pillow. Pillow 13 takes the columns first for some reductions of unlike proportions; there
+  /// the rounding between the passes can differ by a few grey levels.
   /// - Precondition: both extents are positive.
   public func resized(width newWidth: Int, height newHeight: Int, resampling: Resampling) -> Image {
     precondition(newWidth > 0 && newHeight > 0, "an image of \(newWidth) x \(newHeight) pixels does not exist")

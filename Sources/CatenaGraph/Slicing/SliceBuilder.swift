@@ -6,6 +6,15 @@ struct SliceBuilder {
   let requested: Zeroing
   let zeros: Set<StructuralZero>
   let original: Graph
+  private let producers: [ValueID: Int]
+
+  init(plan: CutPlan, requested: Zeroing, zeros: Set<StructuralZero>, original: Graph) {
+    self.plan = plan
+    self.requested = requested
+    self.zeros = zeros
+    self.original = original
+    producers = plan.graph.producers()
+  }
 
   private var graph: Graph { plan.graph }
 
@@ -159,7 +168,11 @@ struct SliceBuilder {
       var demandedBy: ValueID?
     }
     var result: [SliceRecord.UncutChannels] = []
-    for channels in requested.channels where left.contains(channels.value) {
+    let whole = requested.values.sorted().filter { graph.shape($0).rank > 0 }.map { value in
+      let axis = min(1, graph.shape(value).rank - 1)
+      return ZeroedChannels(value: value, axis: axis, indices: Array(0..<graph.shape(value)[axis]))
+    }
+    for channels in requested.channels + whole where left.contains(channels.value) {
       var indices: [Key: [Int]] = [:]
       for index in channels.indices {
         guard let cause = plan.cause(channels.value, axis: channels.axis, index: index) else { continue }
@@ -200,7 +213,6 @@ struct SliceBuilder {
 
   /// Where a zero was lost on the way to a sum that reads the channel live.
   private func explain(_ value: ValueID, _ axis: Int, _ index: Int) -> KeepReason {
-    let producers = graph.producers()
     var (value, axis, index) = (value, axis, index)
     while let node = producers[value] {
       let sources = plan.rules[node].sources(

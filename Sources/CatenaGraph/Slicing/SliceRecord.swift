@@ -23,6 +23,16 @@ public struct ConstantSlice: Sendable, Hashable, Codable {
     zeros = [[Int]](repeating: [], count: rank)
   }
 
+  /// A record read from a file; the caller has checked that it fits the constant.
+  package init(original: ValueID, kept: [[Int]?], keptByGroup: [[Int]]?, zeros: [[Int]], renumbered: [Int]?) {
+    self.original = original
+    result = original
+    self.kept = kept
+    self.keptByGroup = keptByGroup
+    self.zeros = zeros
+    self.renumbered = renumbered
+  }
+
   /// Whether the constant is the original, unchanged.
   public var isIdentity: Bool {
     keptByGroup == nil && renumbered == nil && kept.allSatisfy { $0 == nil } && zeros.allSatisfy(\.isEmpty)

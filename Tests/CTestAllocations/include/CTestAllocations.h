@@ -15,4 +15,10 @@ int64_t catena_allocations_count(void);
 /// The bytes that these allocations asked for.
 int64_t catena_allocations_bytes(void);
 
+/// The bytes that are occupied now beyond those at the last start; negative when more was freed than allocated.
+int64_t catena_allocations_held(void);
+
+/// The most bytes that were occupied at once beyond those at the last start.
+int64_t catena_allocations_peak(void);
+
 #endif

@@ -10,7 +10,7 @@ struct PreprocessingTests {
       steps: [.resizeShortSide(size: 37, .bilinear), .centreCrop(size: 32)], mean: [0.485, 0.456, 0.406],
       std: [0.229, 0.224, 0.225]),
     "bgr": Preprocessing(
-      steps: [.resize(width: 36, height: 36, .bicubic), .centreCrop(size: 31)], channels: .bgr, divisor: 1,
+      steps: [.resize(width: 72, height: 72, .bicubic), .centreCrop(size: 31)], channels: .bgr, divisor: 1,
       mean: [104, 117, 123]),
     "crop_first": Preprocessing(
       steps: [.centreCrop(size: 29), .resize(width: 32, height: 32, .bilinear)], divisor: 1, mean: [128, 128, 128],

@@ -1,0 +1,172 @@
+import CatenaAutodiff
+import CatenaCompute
+import CatenaFormats
+import CatenaGraph
+import CatenaTensors
+
+/// How far an extraction is.
+public struct ChainProgress: Sendable, Hashable {
+  /// What is being done.
+  public enum Stage: String, Sendable, Hashable, Codable { case preparing, optimizing, evaluating }
+  /// What is being done.
+  public var stage: Stage
+  /// Units of work done in this stage.
+  public var completed: Int
+  /// Units of work in this stage.
+  public var total: Int
+  /// Divergence of the gated network from the dense one, the mean over regions, once known.
+  public var divergence: Double?
+  /// The mean of alpha S, the mean over regions, once known.
+  public var size: Double?
+}
+
+/// What an extraction found for one region.
+public struct ChainResult: Sendable {
+  /// The region.
+  public let region: Region
+  /// What was asked.
+  public let request: ChainRequest
+  /// The answer.
+  public let point: ChainPoint
+  /// Whether the answer meets the request.
+  public let isMet: Bool
+  /// Everything that was evaluated.
+  public let curve: ChainCurve
+  /// The dense network's logits of the region.
+  public let denseLogits: [[Float]]
+  /// The chain's logits in binary mode.
+  public let binaryLogits: [[Float]]
+  /// The settings used.
+  public let settings: ChainSettings
+}
+
+/// Extracts chains: optimises scores along a path from everything to the request, evaluates chains on the way as what
+/// they are (kept units exactly 1), and answers from that curve.
+public struct ChainExtractor: Sendable {
+  private let network: ChainNetwork
+  private let backend: any Backend
+  private let options: CompileOptions
+  private let settings: ChainSettings
+  private let selector: ChainSelector
+
+  /// An extractor for one network on one device.
+  public init(
+    network: ChainNetwork, backend: any Backend, settings: ChainSettings, options: CompileOptions = CompileOptions()
+  ) {
+    self.network = network
+    self.backend = backend
+    self.settings = settings
+    self.options = options
+    selector = ChainSelector(sites: network.sites)
+  }
+
+  /// Extracts one chain per region; several regions are optimised in one batch.
+  /// - Parameter progress: told after every part of the work.
+  /// - Throws: `ChainError.unreachable` for a budget below the smallest connected chain, naming it; `ComputeError`,
+  ///   `.cancelled` among them.
+  public func chains(
+    for regions: [Region], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void = { _ in }
+  ) async throws -> [ChainResult] {
+    guard !regions.isEmpty else { throw ChainError.emptyRegion(name: "") }
+    try check(request)
+    progress(ChainProgress(stage: .preparing, completed: 0, total: 1))
+    let evaluator = try await ChainEvaluator(network: network, backend: backend, options: options)
+    var dense: [[[Float]]] = []
+    for region in regions {
+      try check(region)
+      dense.append(try await evaluator.denseLogits(of: region))
+    }
+    let paths = try await optimize(regions, dense: dense, request: request, progress: progress)
+    var results: [ChainResult] = []
+    for (index, region) in regions.enumerated() {
+      let evaluation = CurveEvaluation(
+        evaluator: evaluator, selector: selector, region: region, dense: dense[index], settings: settings)
+      let curve = try await evaluation.curve(along: paths[index], request: request) { completed, total in
+        progress(
+          ChainProgress(
+            stage: .evaluating, completed: index * total + completed, total: regions.count * total))
+      }
+      let answer = curve.answer(to: request)
+      results.append(
+        ChainResult(
+          region: region, request: request, point: answer.point, isMet: answer.met, curve: curve,
+          denseLogits: dense[index],
+          binaryLogits: try await evaluator.binaryLogits(of: region, answer.point.selection), settings: settings))
+    }
+    return results
+  }
+
+  private func optimize(
+    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void
+  ) async throws -> [[ScoreSnapshot]] {
+    let optimizer = try await ChainOptimizer(
+      network: network, regions: regions, dense: dense,
+      keep: [Double](repeating: aim(of: request), count: regions.count), settings: settings, backend: backend,
+      options: options)
+    var paths = [[ScoreSnapshot]](repeating: [], count: regions.count)
+    let interval = max(settings.steps / 25, 1)
+    var done = 0
+    while done < settings.steps {
+      let count = min(interval, settings.steps - done)
+      try await optimizer.advance(by: count)
+      done += count
+      for (index, snapshot) in try await optimizer.snapshots(atStep: done).enumerated() {
+        paths[index].append(snapshot)
+      }
+      let state = try await optimizer.state()
+      progress(
+        ChainProgress(
+          stage: .optimizing, completed: done, total: settings.steps,
+          divergence: state.map(\.divergence).reduce(0, +) / Double(state.count),
+          size: state.map(\.size).reduce(0, +) / Double(state.count)))
+    }
+    return paths
+  }
+
+  /// The fraction of units that the path heads for.
+  private func aim(of request: ChainRequest) -> Double {
+    let smallest = Double(selector.smallestCount) / Double(network.sites.unitCount)
+    switch request {
+    case .keep(let fraction): return max(min(fraction, 1), smallest)
+    case .agreement: return max(settings.smallestFraction, smallest)
+    }
+  }
+
+  private func check(_ request: ChainRequest) throws(ChainError) {
+    switch request {
+    case .keep(let fraction):
+      guard fraction > 0, fraction <= 1 else {
+        throw .unreachable("the part to keep must be above 0 % and at most 100 %, not \(percent(fraction))")
+      }
+      let units = network.sites.unitCount
+      let budget = Int((fraction * Double(units)).rounded(.down))
+      guard budget >= selector.smallestCount else {
+        throw .unreachable(
+          "\(percent(fraction)) of \(units) units are \(budget); the smallest connected chain of this network has "
+            + "\(selector.smallestCount) (\(percent(Double(selector.smallestCount) / Double(units), roundedUp: true)))")
+      }
+    case .agreement(let fraction):
+      guard fraction > 0, fraction <= 1 else {
+        throw .unreachable("the agreement must be above 0 % and at most 100 %, not \(percent(fraction))")
+      }
+    }
+  }
+
+  private func check(_ region: Region) throws(ChainError) {
+    let input = network.graph.type(network.graph.inputs[0])
+    let expected = Array(input.shape.dimensions.dropFirst())
+    guard Array(region.samples.shape.dimensions.dropFirst()) == expected,
+      region.samples.elementType == input.elementType
+    else {
+      throw .mismatch(
+        "the samples of '\(region.name)' are \(region.samples.elementType.rawValue) \(region.samples.shape), the network "
+          + "reads \(input.elementType.rawValue) \(Shape([region.count] + expected)): choose another --preprocess")
+    }
+  }
+}
+
+/// A fraction as people write it.
+func percent(_ fraction: Double, roundedUp: Bool = false) -> String {
+  let tenths = (fraction * 1000).rounded(roundedUp ? .up : .toNearestOrEven) / 10
+  return "\(tenths) %"
+}

@@ -1,0 +1,273 @@
+import CatenaAutodiff
+import CatenaCompute
+import CatenaGraph
+import CatenaTensors
+import Foundation
+
+/// One optimisation step of a chain as one program: forward, divergence from the dense network, gradients of the scores,
+/// their projection onto the budget, Adam.
+///
+/// For R regions in equal, consecutive parts of the batch it minimises KL(p || p_gated) over unit scores a and block
+/// scores c under the constraint that the chain has the size aimed at:
+///
+///     S = sigmoid((a - tau) / T),  alpha = sigmoid(c / T),  mean of alpha S = aim(t)
+///
+/// The offset tau holds the constraint at every step, so that units compete and none has to be chosen a lambda for: the
+/// multiplier of the constraint, lambda = -sum of g S' / sum of alpha S' (g the gradient of the KL with respect to S),
+/// follows from the gradients. The aim falls geometrically to `keep`; the temperature T falls geometrically and drives
+/// all gates to 0 or 1. Every region has its own aim, offset, multiplier and stop state, and the schedule runs inside the
+/// program, which needs nothing from the host between steps. (A fixed lambda with a binarising term, ALGORITHMS section
+/// 1.2, lets all scores shrink together or collapses once lambda has grown.)
+struct ChainProgram {
+  /// What is compiled.
+  let program: Program
+  /// Input: samples, N first.
+  let samples: ValueID
+  /// Input: log-probabilities of the dense network, N x K.
+  let target: ValueID
+  /// Input: weight of each sample, N; 0 for filling. They sum to 1 over all chunks of a region.
+  let sampleWeights: ValueID
+  /// Input: 1 to update after this run, 0 to go on accumulating gradients (scalar).
+  let commit: ValueID
+  /// Input: 1 for regions that go on, 0 for those that have stopped, R x 1.
+  let active: ValueID
+  /// Input: logarithm of the fraction of units aimed at, R x 1.
+  let logKeep: ValueID
+  /// Carried: the unit scores a, R x U.
+  let scores: ValueID
+  /// Carried: the block scores c, R x B; `nil` without blocks.
+  let blockScores: ValueID?
+  /// Output: the gates S of the last run, R x U.
+  let unitGates: ValueID
+  /// Output: the gates alpha of the last run, R x B; `nil` without blocks.
+  let blockGates: ValueID?
+  /// Output: KL of the last run, summed with the sample weights, R.
+  let divergence: ValueID
+  /// Output: mean of alpha S over the units, R x 1.
+  let size: ValueID
+  /// What the carried inputs besides the scores hold before the first step.
+  let initialState: [ValueID: Tensor]
+
+  /// Builds the program for a network made for the planned batch, whose only output is the logits.
+  init(network: ChainNetwork, regions: Int, settings: ChainSettings) throws {
+    var builder = try StepBuilder(network: network, regions: regions, settings: settings)
+    let divergence = try builder.addDivergence()
+    let gradients = try builder.addGradients(of: divergence)
+    try builder.addUpdates(gradients)
+    try builder.addClock()
+    let gated = builder.gated
+    builder.graph.outputs =
+      [divergence, builder.size, gated.unitGates] + (gated.blockGates.map { [$0] } ?? [])
+      + builder.carries.map(\.output)
+    program = Program(builder.graph.pruned(), carries: builder.carries)
+    samples = network.graph.inputs[0]
+    target = builder.target
+    sampleWeights = builder.sampleWeights
+    commit = builder.commit
+    active = builder.active
+    logKeep = builder.schedule.logKeep
+    scores = gated.scores
+    blockScores = gated.blockScores
+    unitGates = gated.unitGates
+    blockGates = gated.blockGates
+    self.divergence = divergence
+    size = builder.size
+    initialState = builder.initialState
+  }
+}
+
+/// What the gates read besides their scores; inputs of the graph, made before it is gated.
+private struct ScheduleInputs {
+  let step: ValueID
+  let offset: ValueID
+  let logKeep: ValueID
+  let temperature: ValueID
+
+  init(in graph: inout Graph, regions: Int) {
+    step = graph.addInput("step", TensorType(.float32, .scalar))
+    offset = graph.addInput("offset", TensorType(.float32, [regions, 1]))
+    logKeep = graph.addInput("log keep", TensorType(.float32, [regions, 1]))
+    temperature = graph.addInput("temperature", TensorType(.float32, .scalar))
+  }
+}
+
+/// The parts of the program while it is put together.
+private struct StepBuilder {
+  var graph: Graph
+  let gated: GatedGraph
+  let schedule: ScheduleInputs
+  let size: ValueID
+  let target: ValueID
+  let sampleWeights: ValueID
+  let commit: ValueID
+  let active: ValueID
+  private(set) var carries: [Program.Carry] = []
+  private(set) var initialState: [ValueID: Tensor] = [:]
+  private let settings: ChainSettings
+  private let regions: Int
+  private let logits: ValueID
+
+  init(network: ChainNetwork, regions: Int, settings: ChainSettings) throws(GraphError) {
+    self.settings = settings
+    self.regions = regions
+    var prepared = network.graph
+    let schedule = ScheduleInputs(in: &prepared, regions: regions)
+    self.schedule = schedule
+    gated = try prepared.gated(
+      network.sites, regions: regions,
+      parametrization: GateParametrization { scores, graph throws(GraphError) in
+        let shifted = try graph.subtract(scores, schedule.offset)
+        return try graph.add(.unary(.sigmoid), graph.divide(shifted, schedule.temperature))
+      },
+      blockParametrization: GateParametrization { scores, graph throws(GraphError) in
+        try graph.add(.unary(.sigmoid), graph.divide(scores, schedule.temperature))
+      })
+    graph = gated.graph
+    let shape = graph.shape(graph.outputs[0])
+    let classes = shape.elementCount / shape[0]
+    logits = try graph.reshaped(graph.outputs[0], to: [shape[0], classes])
+    target = graph.addInput("dense log-probabilities", TensorType(.float32, [shape[0], classes]))
+    sampleWeights = graph.addInput("sample weights", TensorType(.float32, [shape[0]]))
+    commit = graph.addInput("commit", TensorType(.float32, .scalar))
+    active = graph.addInput("active", TensorType(.float32, [regions, 1]))
+    size = try graph.add(
+      .reduce(Reduce(.mean, axes: [1], keepsDimensions: true)), gated.effectiveGates, name: "size")
+    initialState[schedule.step] = Tensor(scalar: Float(0))
+    initialState[schedule.temperature] = Tensor(scalar: settings.firstTemperature)
+    // With all scores near 0, this offset gives the first aim.
+    let first = -settings.firstTemperature * settings.logitOfFirstSize
+    initialState[schedule.offset] = Tensor([Float](repeating: first, count: regions), shape: [regions, 1])
+  }
+
+  /// KL(p || p_gated), weighted and summed per region.
+  mutating func addDivergence() throws(GraphError) -> ValueID {
+    let samples = graph.shape(logits)[0]
+    let logGated = try graph.add(.logSoftmax(axes: [1]), logits)
+    let probabilities = try graph.add(.unary(.exponential), target)
+    let terms = try graph.multiply(probabilities, graph.subtract(target, logGated))
+    let perSample = try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: false)), terms)
+    let weighted = try graph.multiply(perSample, sampleWeights)
+    let perRegion = try graph.add(.reshape([regions, samples / regions]), weighted)
+    return try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: false)), perRegion, name: "divergence")
+  }
+
+  /// The gradient of the divergence with respect to the gates, summed over the chunks of a region so far.
+  mutating func addGradients(of divergence: ValueID) throws -> (units: ValueID, blocks: ValueID?) {
+    let total = try graph.add(.reduce(Reduce(.sum, axes: [0], keepsDimensions: false)), divergence)
+    let wanted = [gated.unitGates] + (gated.blockGates.map { [$0] } ?? [])
+    let derivative = try graph.differentiating(
+      [DerivativeTarget(total)], withRespectTo: wanted, rules: GradientRules(gateGradients: .fromOutput))
+    graph = derivative.graph
+    let summed = try wanted.map { try accumulated(derivative.gradients[$0] ?? $0, name: "\(graph[$0].name)/gradient") }
+    return (summed[0], summed.count > 1 ? summed[1] : nil)
+  }
+
+  /// Adds what earlier chunks left, and starts again after a commit.
+  private mutating func accumulated(_ gradient: ValueID, name: String) throws(GraphError) -> ValueID {
+    let accumulator = carriedInput("\(name) so far", graph.type(gradient))
+    let total = try graph.sum(accumulator, gradient)
+    let keep = try graph.subtract(graph.scalar(1, like: commit), commit)
+    carries.append(.init(from: try graph.multiply(total, keep), to: accumulator))
+    return total
+  }
+
+  /// Projects the gradients onto the constraint and lets Adam follow them; then moves the offset.
+  mutating func addUpdates(_ gradients: (units: ValueID, blocks: ValueID?)) throws(GraphError) {
+    let slopes = try slope(of: gated.unitGates)
+    let alphaOfUnit = try alphaOfUnits()
+    let reach = try sumOfUnits(graph.multiply(alphaOfUnit, slopes))
+    // Gates that are all 0 or 1 leave nothing to choose; the bound keeps the multiplier finite.
+    let bounded = try graph.add(.binary(.maximum), reach, graph.scalar(1e-6, like: reach))
+    let pull = try sumOfUnits(graph.multiply(gradients.units, slopes))
+    let multiplier = try graph.add(.unary(.negate), graph.divide(pull, bounded), name: "lambda")
+    let projected = try graph.sum(gradients.units, graph.multiply(multiplier, alphaOfUnit))
+    try addAdam(gated.scores, gradient: graph.multiply(projected, slopes))
+    if let blockScores = gated.blockScores, let alphas = gated.blockGates, let gradient = gradients.blocks {
+      let sizes = try graph.add(.matmul, gated.unitGates, membership(transposed: false), name: "units of blocks")
+      let cost = try graph.multiply(multiplier, sizes)
+      try addAdam(blockScores, gradient: graph.multiply(graph.sum(gradient, cost), slope(of: alphas)))
+    }
+    try addOffset(reach: bounded)
+  }
+
+  /// dS/da = S (1 - S) / T
+  private mutating func slope(of gates: ValueID) throws(GraphError) -> ValueID {
+    let variance = try graph.subtract(gates, graph.multiply(gates, gates))
+    return try graph.divide(variance, schedule.temperature)
+  }
+
+  private mutating func sumOfUnits(_ value: ValueID) throws(GraphError) -> ValueID {
+    try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: true)), value)
+  }
+
+  /// alpha of each unit's block, 1 outside blocks; R x U or a scalar.
+  private mutating func alphaOfUnits() throws(GraphError) -> ValueID {
+    guard let alphas = gated.blockGates else { return graph.scalar(1, like: gated.unitGates) }
+    let outside = gated.sites.layers.flatMap { layer in
+      [Float](repeating: layer.block == nil ? 1 : 0, count: layer.count)
+    }
+    let ones = graph.addConstant("units outside blocks", Tensor(outside, shape: [1, outside.count]))
+    return try graph.sum(graph.add(.matmul, alphas, membership(transposed: true)), ones)
+  }
+
+  /// 1 where a unit belongs to a block: U x B, or B x U.
+  private mutating func membership(transposed: Bool) -> ValueID {
+    let blocks = gated.sites.blocks.count
+    let blockOfUnit = gated.sites.layers.flatMap { [Int?](repeating: $0.block, count: $0.count) }
+    let units = blockOfUnit.count
+    var elements = [Float](repeating: 0, count: units * blocks)
+    for case (let unit, let block?) in blockOfUnit.enumerated() {
+      elements[transposed ? block * units + unit : unit * blocks + block] = 1
+    }
+    let shape: Shape = transposed ? [blocks, units] : [units, blocks]
+    return graph.addConstant("membership", Tensor(elements, shape: shape))
+  }
+
+  /// Adam, in effect when `commit` is 1 and the region active.
+  private mutating func addAdam(_ parameter: ValueID, gradient: ValueID) throws(GraphError) {
+    let type = graph.type(parameter)
+    let name = graph[parameter].name
+    let first = carriedInput("\(name)/first moment", type)
+    let second = carriedInput("\(name)/second moment", type)
+    let mask = try graph.multiply(active, commit)
+    let updated = try graph.add(
+      .adam(Adam(learningRate: settings.learningRate)),
+      inputs: [parameter, gradient, first, second, schedule.step, mask])
+    carries += [
+      .init(from: updated[0], to: parameter), .init(from: updated[1], to: first), .init(from: updated[2], to: second),
+    ]
+  }
+
+  /// One Newton step of tau towards mean of alpha S = the next aim. Scores and aim move little from step to step, so
+  /// that one is enough; the bound guards against gates that are nearly all 0 or 1.
+  private mutating func addOffset(reach: ValueID) throws(GraphError) {
+    let progress = try graph.scaled(schedule.step, by: 1 / max(settings.shrinkingEnd * Double(settings.steps), 1))
+    let ramp = try graph.add(.unary(.clip(minimum: 0, maximum: 1)), progress)
+    let first = graph.scalar(Double(settings.logFirstSize), like: schedule.logKeep)
+    let fall = try graph.multiply(graph.subtract(schedule.logKeep, first), ramp)
+    let aim = try graph.add(.unary(.exponential), graph.sum(first, fall), name: "aim")
+    let excess = try graph.scaled(graph.subtract(size, aim), by: Double(gated.sites.unitCount))
+    let newton = try graph.divide(excess, reach)
+    let bound = settings.firstTemperature / 4
+    let bounded = try graph.add(.unary(.clip(minimum: -bound, maximum: bound)), newton)
+    let mask = try graph.multiply(active, commit)
+    let next = try graph.sum(schedule.offset, graph.multiply(bounded, mask))
+    carries.append(.init(from: next, to: schedule.offset))
+  }
+
+  /// Counts committed steps and cools.
+  mutating func addClock() throws(GraphError) {
+    let cooling = log(Double(settings.lastTemperature / settings.firstTemperature)) / Double(settings.steps)
+    let factor = try graph.add(.unary(.exponential), graph.scaled(commit, by: cooling))
+    carries += [
+      .init(from: try graph.sum(schedule.step, commit), to: schedule.step),
+      .init(from: try graph.multiply(schedule.temperature, factor), to: schedule.temperature),
+    ]
+  }
+
+  private mutating func carriedInput(_ name: String, _ type: TensorType) -> ValueID {
+    let id = graph.addInput(name, type)
+    initialState[id] = Tensor(zeros: type.shape, elementType: type.elementType)
+    return id
+  }
+}

@@ -1,0 +1,124 @@
+import CatenaAutodiff
+
+/// The scores of one region at one moment, as gates in [0, 1].
+public struct ScoreSnapshot: Sendable, Hashable {
+  /// Steps made so far.
+  public var step: Int
+  /// S of every unit, in the order of the layers.
+  public var unitGates: [Float]
+  /// alpha of every block.
+  public var blockGates: [Float]
+}
+
+/// Which units and blocks a chain keeps, and their factors in soft mode.
+public struct ChainSelection: Sendable, Hashable {
+  /// Whether each unit is kept, in the order of the layers.
+  public var units: [Bool]
+  /// Whether each residual branch is kept.
+  public var blocks: [Bool]
+  /// S of each unit, 0 for units that are not kept.
+  public var unitFactors: [Float]
+  /// alpha of each branch, 0 for branches that are not kept.
+  public var blockFactors: [Float]
+
+  /// The number of kept units.
+  public var keptCount: Int { units.count { $0 } }
+}
+
+/// Turns scores into connected chains of a given size.
+///
+/// A chain stays connected when every layer outside residual branches keeps a unit, and every layer of a kept branch
+/// does: then no cut between input and output is empty. Branches that cannot be afforded are left out as a whole.
+public struct ChainSelector: Sendable {
+  private let sites: GateSites
+  private let offsets: [Int]
+  private let layersOfBlock: [[Int]]
+
+  /// A selector for the units of a network.
+  public init(sites: GateSites) {
+    self.sites = sites
+    offsets = sites.unitOffsets
+    layersOfBlock = sites.blocks.indices.map { block in
+      sites.layers.indices.filter { sites.layers[$0].block == block }
+    }
+  }
+
+  /// The number of units of the smallest connected chain: one for every layer outside residual branches.
+  public var smallestCount: Int { sites.layers.count { $0.block == nil } }
+
+  /// Everything: the dense network.
+  public var everything: ChainSelection {
+    ChainSelection(
+      units: [Bool](repeating: true, count: sites.unitCount),
+      blocks: [Bool](repeating: true, count: sites.blocks.count),
+      unitFactors: [Float](repeating: 1, count: sites.unitCount),
+      blockFactors: [Float](repeating: 1, count: sites.blocks.count))
+  }
+
+  /// The units with S > 1/2 of blocks with alpha > 1/2, connected.
+  public func hardChain(of snapshot: ScoreSnapshot) -> ChainSelection {
+    let kept = sites.layers.enumerated().map { index, layer in
+      let alive = layer.block.map { snapshot.blockGates[$0] > 0.5 } ?? true
+      return unitRange(index).map { alive && snapshot.unitGates[$0] > 0.5 }
+    }
+    return connected(Array(kept.joined()), snapshot)
+  }
+
+  /// The `count` units with the largest alpha * S, connected; at most `count`, and possibly fewer where the last branch
+  /// does not fit.
+  /// - Precondition: `count >= smallestCount`.
+  public func largest(_ count: Int, of snapshot: ScoreSnapshot) -> ChainSelection {
+    precondition(count >= smallestCount, "no connected chain has \(count) units")
+    let ranking = rankedUnits(of: snapshot)
+    // Units that connectedness adds push out the last ones of the ranking: look for the longest prefix that fits.
+    var low = 0
+    var high = min(count, ranking.count)
+    while low < high {
+      let middle = (low + high + 1) / 2
+      if prefix(middle, of: ranking, snapshot).keptCount <= count { low = middle } else { high = middle - 1 }
+    }
+    return prefix(low, of: ranking, snapshot)
+  }
+
+  private func prefix(_ length: Int, of ranking: [Int], _ snapshot: ScoreSnapshot) -> ChainSelection {
+    var units = [Bool](repeating: false, count: sites.unitCount)
+    for unit in ranking.prefix(length) { units[unit] = true }
+    return connected(units, snapshot)
+  }
+
+  /// All units, the largest alpha * S first; equal ones in the order of the network.
+  private func rankedUnits(of snapshot: ScoreSnapshot) -> [Int] {
+    var scores: [Float] = []
+    for (index, layer) in sites.layers.enumerated() {
+      let alpha = layer.block.map { snapshot.blockGates[$0] } ?? 1
+      scores += unitRange(index).map { alpha * snapshot.unitGates[$0] }
+    }
+    return scores.indices.sorted { scores[$0] == scores[$1] ? $0 < $1 : scores[$0] > scores[$1] }
+  }
+
+  private func connected(_ wanted: [Bool], _ snapshot: ScoreSnapshot) -> ChainSelection {
+    var units = wanted
+    var blocks = [Bool](repeating: true, count: sites.blocks.count)
+    for (block, layers) in layersOfBlock.enumerated() {
+      blocks[block] = layers.allSatisfy { layer in unitRange(layer).contains { units[$0] } }
+      if !blocks[block] {
+        for layer in layers { for unit in unitRange(layer) { units[unit] = false } }
+      }
+    }
+    for (index, layer) in sites.layers.enumerated() where layer.block == nil {
+      if !unitRange(index).contains(where: { units[$0] }),
+        let best = unitRange(index).max(by: { snapshot.unitGates[$0] < snapshot.unitGates[$1] })
+      {
+        units[best] = true
+      }
+    }
+    return ChainSelection(
+      units: units, blocks: blocks,
+      unitFactors: units.indices.map { units[$0] ? snapshot.unitGates[$0] : 0 },
+      blockFactors: blocks.indices.map { blocks[$0] ? snapshot.blockGates[$0] : 0 })
+  }
+
+  private func unitRange(_ layer: Int) -> Range<Int> {
+    offsets[layer]..<(offsets[layer] + sites.layers[layer].count)
+  }
+}

@@ -1,0 +1,56 @@
+import CatenaCompute
+import CatenaFormats
+import CatenaGraph
+import CatenaTensors
+
+/// Runs a network as it is on samples: inference.
+public final class NetworkRunner: Sendable {
+  private let executable: any Executable
+  private let input: ValueID
+  private let output: ValueID
+  private let inputType: TensorType
+  private let batch: Int
+
+  /// Samples are expected with these extents behind the first axis.
+  public var sampleShape: Shape { Shape(Array(inputType.shape.dimensions.dropFirst())) }
+  /// Every byte that the runner holds.
+  public var memoryPlan: MemoryPlan { executable.memoryPlan }
+
+  /// Compiles `model` for batches of `batch` samples, or of its own fixed size.
+  public init(
+    model: ONNXModel, batch: Int, backend: any Backend, options: CompileOptions = CompileOptions()
+  ) async throws {
+    self.batch = model.fixedBatch ?? batch
+    var graph = try model.graph(batch: self.batch)
+    guard graph.inputs.count == 1, let first = graph.outputs.first, graph.shape(first).rank > 0,
+      graph.shape(first)[0] == self.batch
+    else {
+      throw ChainError.unsupportedOutput(
+        "the network has \(graph.inputs.count) inputs and \(graph.outputs.count) outputs; one input and one row of "
+          + "outputs per sample are needed")
+    }
+    graph.outputs = [first]
+    input = graph.inputs[0]
+    inputType = graph.type(input)
+    output = first
+    executable = try await backend.compile(Program(graph.pruned()), options: options)
+  }
+
+  /// The first output, one row per sample.
+  public func logits(of region: Region) async throws -> [[Float]] {
+    guard Array(region.samples.shape.dimensions.dropFirst()) == sampleShape.dimensions,
+      region.samples.elementType == inputType.elementType
+    else {
+      throw ChainError.mismatch(
+        "the samples are \(region.samples.elementType.rawValue) \(region.samples.shape), the network reads "
+          + "\(inputType.elementType.rawValue) \(sampleShape) per sample: choose another --preprocess")
+    }
+    var rows: [[Float]] = []
+    for range in Batches(size: batch, count: region.count).ranges {
+      try await executable.write(region.samples.rows(range, filledTo: batch), to: input)
+      try await executable.run(steps: 1)
+      rows += try await executable.read(output).rowsOfFloats().prefix(range.count)
+    }
+    return rows
+  }
+}

@@ -1,0 +1,128 @@
+import ArgumentParser
+import Catena
+import Foundation
+
+struct ChainCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "chain",
+    abstract: "Extracts the few filters, exactly copied, that preserve a network's outputs on some images.",
+    discussion: """
+      Writes a folder with the sub-network (chain.onnx), the scores, the curve of fidelity over size, the samples and a
+      manifest. One folder of images, or all images together, are one region.
+      """)
+
+  @Argument(help: "An ONNX file.", completion: .file(extensions: ["onnx"]))
+  var model: String
+
+  @OptionGroup var samples: SampleOptions
+
+  @Option(help: ArgumentHelp("Keep at most this part of all units.", valueName: "part"))
+  var keep: Fraction?
+
+  @Option(help: ArgumentHelp("Keep as few units as give this agreement in top-1 class.", valueName: "part"))
+  var agreement: Fraction?
+
+  @Option(help: ArgumentHelp("The folder to write, new or empty.", valueName: "folder"))
+  var out: String
+
+  @Flag(help: "Replace a folder that is not empty.")
+  var overwrite = false
+
+  @Option(help: "Seed of everything random.")
+  var seed: UInt64 = 0
+
+  @Option(help: "Optimisation steps.")
+  var steps: Int?
+
+  @Option(help: "Samples per step; larger regions run in chunks.")
+  var batch: Int?
+
+  @OptionGroup var device: DeviceOptions
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func validate() throws {
+    if (keep == nil) == (agreement == nil) {
+      throw ValidationError("give either --keep (such as 5%) or --agreement (such as 95%)")
+    }
+    for (name, fraction) in [("--keep", keep), ("--agreement", agreement)] {
+      if let fraction, fraction.value <= 0 || fraction.value > 1 {
+        throw ValidationError("\(name) must be above 0% and at most 100%")
+      }
+    }
+    if let steps, steps < 1 { throw ValidationError("--steps must be at least 1") }
+    if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
+  }
+
+  func run() async throws {
+    let command = self
+    try await reportingFailures { try await command.extract() }
+  }
+
+  private var request: ChainRequest {
+    if let keep { return .keep(fraction: keep.value) }
+    return .agreement(fraction: agreement?.value ?? 1)
+  }
+
+  private func extract() async throws {
+    var settings = ChainSettings()
+    settings.seed = seed
+    if let steps { settings.steps = steps }
+    if let batch { settings.batch = batch }
+    let source = try ONNXModel(contentsOf: model)
+    let region = try samples.region(named: samples.regionName, for: source)
+    // Begun before the work, so that a folder that cannot be written is not found out after it.
+    let directory = try AtomicDirectory(out, replacing: overwrite)
+    let engine = try device.openEngine()
+    Output.note("\(engine.description)")
+    let network = try ChainNetwork(model: source, batch: min(settings.batch, region.count))
+    let extractor = ChainExtractor(
+      network: network, backend: engine.backend, settings: settings, options: engine.compileOptions)
+    let line = ProgressLine()
+    let results = try await extractor.chains(for: [region], request: request) { progress in
+      let state = progress.divergence.map { divergence in
+        String(format: "KL %.4f, %.1f %% of units", divergence, (progress.size ?? 0) * 100)
+      }
+      line.show(progress.stage.rawValue, progress.completed, of: progress.total, detail: state ?? "")
+    }
+    line.finish()
+    let writer = try ChainWriter(
+      network: network, result: results[0],
+      origin: ChainOrigin(
+        modelFile: URL(fileURLWithPath: model).lastPathComponent, preprocessing: try samples.preprocessingDescription(),
+        device: engine.backend.device, version: catenaVersion))
+    let manifest = try writer.write(into: directory)
+    if json { try Output.json(manifest) } else { report(manifest) }
+    if !manifest.met { throw ExitStatus.notMet }
+  }
+
+  private func report(_ manifest: ChainManifest) {
+    func part(_ part: ChainManifest.Size.Part) -> String {
+      "\(part.kept) of \(part.total) (\(Output.percent(Double(part.kept) / Double(max(part.total, 1)))))"
+    }
+    func mode(_ fidelity: Fidelity) -> String {
+      "agreement \(Output.percent(fidelity.agreement)), KL \(String(format: "%.4f", fidelity.divergence))"
+    }
+    print(
+      """
+      kept        \(part(manifest.size.units)) units, \(part(manifest.size.blocks)) residual branches
+      parameters  \(part(manifest.size.parameters))
+      operations  \(part(manifest.size.multiplyAdds)) multiply-adds per sample
+      binary      \(mode(manifest.fidelity.binary))  (kept filters exactly as they are)
+      soft        \(mode(manifest.fidelity.soft))  (kept filters scaled by their scores)
+      """)
+    if manifest.fidelity.binary.predictedClasses == 1, manifest.region.samples.count > 1 {
+      print("note        the chain gives one class to all samples")
+    }
+    if !manifest.met { print("not met     this is the best chain found; see the curve for others") }
+    print(
+      """
+
+      \(out)/\(ChainFile.network)   the sub-network
+      \(out)/\(ChainFile.picture)    fidelity over size: open this first
+      \(out)/\(ChainFile.manifest)  every retained unit, the settings and the curve
+      check it: catena verify \(out) \(model)
+      """)
+  }
+}

@@ -1,0 +1,37 @@
+import ArgumentParser
+import Catena
+
+struct VerifyCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "verify",
+    abstract: "Proves a chain: every weight bit-identical to the original's, the outputs reproduced.")
+
+  @Argument(help: "The chain's folder.", completion: .directory)
+  var chain: String
+
+  @Argument(help: "The network that the chain was extracted from.", completion: .file(extensions: ["onnx"]))
+  var model: String
+
+  @OptionGroup var device: DeviceOptions
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func run() async throws {
+    let command = self
+    try await reportingFailures { try await command.verify() }
+  }
+
+  private func verify() async throws {
+    let source = try ONNXModel(contentsOf: model)
+    let engine = try device.openEngine()
+    let result = try await ChainVerifier(folder: chain, model: source, backend: engine.backend).verify()
+    if json { return try Output.json(result) }
+    print(
+      """
+      verified    \(result.constants) constants, \(result.elements) elements: \
+      \(result.elements - result.structuralZeros) bit-identical to the original's, \(result.structuralZeros) listed zeros
+      outputs     \(result.samples) samples reproduced, largest difference \(result.largestDifference) of the logits' range
+      """)
+  }
+}
