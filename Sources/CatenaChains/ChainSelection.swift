@@ -8,6 +8,13 @@ public struct ScoreSnapshot: Sendable, Hashable {
   public var unitGates: [Float]
   /// alpha of every block.
   public var blockGates: [Float]
+
+  /// Gates after `step` steps.
+  public init(step: Int, unitGates: [Float], blockGates: [Float]) {
+    self.step = step
+    self.unitGates = unitGates
+    self.blockGates = blockGates
+  }
 }
 
 /// Which units and blocks a chain keeps, and their factors in soft mode.
@@ -21,6 +28,14 @@ public struct ChainSelection: Sendable, Hashable {
   /// alpha of each branch, 0 for branches that are not kept.
   public var blockFactors: [Float]
 
+  /// A selection.
+  package init(units: [Bool], blocks: [Bool], unitFactors: [Float], blockFactors: [Float]) {
+    self.units = units
+    self.blocks = blocks
+    self.unitFactors = unitFactors
+    self.blockFactors = blockFactors
+  }
+
   /// The number of kept units.
   public var keptCount: Int { units.count { $0 } }
 }
@@ -28,11 +43,14 @@ public struct ChainSelection: Sendable, Hashable {
 /// Turns scores into connected chains of a given size.
 ///
 /// A chain stays connected when every layer outside residual branches keeps a unit, and every layer of a kept branch
-/// does: then no cut between input and output is empty. Branches that cannot be afforded are left out as a whole.
+/// does: then no cut between input and output is empty. Branches that cannot be afforded are left out as a whole, with
+/// the branches inside them.
 public struct ChainSelector: Sendable {
   private let sites: GateSites
   private let offsets: [Int]
   private let layersOfBlock: [[Int]]
+  /// The blocks in whose branches each block lies.
+  private let enclosingBlocks: [[Int]]
 
   /// A selector for the units of a network.
   public init(sites: GateSites) {
@@ -40,6 +58,9 @@ public struct ChainSelector: Sendable {
     offsets = sites.unitOffsets
     layersOfBlock = sites.blocks.indices.map { block in
       sites.layers.indices.filter { sites.layers[$0].block == block }
+    }
+    enclosingBlocks = sites.blocks.map { block in
+      sites.blocks.indices.filter { sites.blocks[$0].nodes.contains(block.add) }
     }
   }
 
@@ -99,8 +120,13 @@ public struct ChainSelector: Sendable {
   private func connected(_ wanted: [Bool], _ snapshot: ScoreSnapshot) -> ChainSelection {
     var units = wanted
     var blocks = [Bool](repeating: true, count: sites.blocks.count)
-    for (block, layers) in layersOfBlock.enumerated() {
-      blocks[block] = layers.allSatisfy { layer in unitRange(layer).contains { units[$0] } }
+    // Blocks come in the order of their sums: the last ones enclose others.
+    for (block, layers) in layersOfBlock.enumerated().reversed() {
+      let isComplete =
+        layers.isEmpty
+        ? snapshot.blockGates[block] > 0.5
+        : layers.allSatisfy { layer in unitRange(layer).contains { units[$0] } }
+      blocks[block] = isComplete && enclosingBlocks[block].allSatisfy { blocks[$0] }
       if !blocks[block] {
         for layer in layers { for unit in unitRange(layer) { units[unit] = false } }
       }
