@@ -13,7 +13,8 @@ struct AllocationTests {
     let data = network.input([4, 8, 16, 16])
     let gate = network.input([2, 8], "gate")
     let gated = try network.graph.add(.gate(axis: 1), data, gate)
-    let pool = Pool(.maximum, kernel: [2, 2], strides: [2, 2], padsBegin: [0, 0], padsEnd: [0, 0], dilations: [1, 1])
+    let pool = Pool(
+      .maximum, kernel: [2, 2], strides: [2, 2], padsBegin: [0, 0], padsEnd: [0, 0], dilations: [1, 1])
     let pooled = try network.graph.add(.pool(pool), network.graph.add(.unary(.sigmoid), gated))
     let means = try network.graph.add(.reduce(Reduce(.mean, axes: [2, 3], keepsDimensions: false)), pooled)
     network.graph.outputs = [try network.graph.add(.softmax(axes: [1]), means)]
