@@ -82,7 +82,9 @@ final class Lowering {
   func channelsLast(_ value: ValueID) -> View { dense(value, .channelsLast(rank: graph.shape(value).rank)) }
 
   /// A new dense tensor with a view's elements.
-  func copied(_ view: View, to layout: AxisOrder, _ storage: Storage, name: String, kind: BufferKind = .intermediate) -> View {
+  func copied(
+    _ view: View, to layout: AxisOrder, _ storage: Storage, name: String, kind: BufferKind = .intermediate
+  ) -> View {
     let result = allocate(view.shape, layout, storage, kind)
     addCopy(view, result, name: name)
     return result

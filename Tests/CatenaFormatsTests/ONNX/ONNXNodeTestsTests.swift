@@ -37,6 +37,6 @@ struct ONNXNodeTestsTests {
     print(report.countsMarkdown())
     print(report.unclaimedLines())
     for failure in report.failures { Issue.record("\(failure)") }
-    #expect(report.passed.count >= 695, "claims were lost")
+    #expect(report.passed.count >= 700, "claims were lost")
   }
 }

@@ -167,7 +167,8 @@ extension GraphImporter {
   mutating func knownIntegers(_ node: ImportedNode, _ index: Int, _ role: String) throws(NodeFailure) -> [Int]? {
     guard let tensor = try known(node, index, role) else { return nil }
     guard tensor.elementType.isInteger, tensor.shape.rank <= 1 else {
-      throw .invalid("its input \(index) (\(role)) is \(tensor.elementType.rawValue) \(tensor.shape), not a list of integers")
+      throw .invalid(
+        "its input \(index) (\(role)) is \(tensor.elementType.rawValue) \(tensor.shape), not a list of integers")
     }
     return tensor.integers
   }
