@@ -6,7 +6,9 @@ import Foundation
 
 /// Optimises the scores of R regions at once and hands out snapshots of them.
 package final class ChainOptimizer: Sendable {
+  /// The compiled step.
   package let executable: any Executable
+  /// The step.
   package let step: ChainProgram
   private let chunks: [Chunk]
   private let regionCount: Int

@@ -13,5 +13,6 @@ struct CatenaCommand: AsyncParsableCommand {
     version: catenaVersion,
     subcommands: [
       DevicesCommand.self, InspectCommand.self, RunCommand.self, ChainCommand.self, VerifyCommand.self,
+      BenchCommand.self,
     ])
 }

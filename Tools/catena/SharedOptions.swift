@@ -23,6 +23,7 @@ struct DeviceOptions: ParsableArguments {
 }
 
 extension DeviceChoice: ExpressibleByArgument {
+  /// The form that `DeviceChoice.init(_:)` reads.
   public init?(argument: String) { self.init(argument) }
 }
 
