@@ -60,7 +60,8 @@ struct ElementwiseProgram {
     let extents = [regions, shape.rank == 0 ? 1 : shape[0] / regions] + shape.dimensions.dropFirst()
     let rows = operands.map { strides(of: $0.view) }
     // Order of memory: that of an operand that has every element once, preferably one that is written.
-    let full = operands.first { $0.role == CATENA_WRITE } ?? operands.first { $0.view.shape == shape && $0.view.isDense }
+    let full =
+      operands.first { $0.role == CATENA_WRITE } ?? operands.first { $0.view.shape == shape && $0.view.isDense }
     let inner = full?.view.layout.order ?? Array(0..<shape.rank)
     let order = shape.rank == 0 ? [0, 1] : walkOrder(inner)
     return (order.map { Int64(extents[$0]) }, rows.flatMap { row in order.map { Int64(row[$0]) } })

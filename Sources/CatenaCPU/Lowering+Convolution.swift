@@ -17,8 +17,7 @@ extension Lowering {
       try addBackwardData(problem, source, weights, value)
       return weights.nodeCount
     }
-    let candidates = postOperationCandidates(
-      nodes.dropFirst(weights.nodeCount), behind: value, allowsResidual: true)
+    let candidates = postOperationCandidates(nodes.dropFirst(weights.nodeCount), behind: value, source: source)
     let (primitive, post) = try best(candidates) { (post) throws(ComputeError) in
       try Primitive.convolution(
         problem.description(

@@ -89,11 +89,7 @@ private struct ElementwisePass {
     case .reduce(let reduce): emitSum(node, reduce)
     case .gateGradient(let axis), .gateGradientFromOutput(let axis): emitGateGradient(node, axis: axis)
     default:
-      let sources = node.inputs.enumerated().map { index, value in
-        if case .gate(let axis) = node.operation, index == 1 { return gateOperand(value, axis: axis) }
-        if case .batchNormalization = node.operation, index > 0 { return ElementwiseProgram.Slot.operand(-1) }
-        return operand(value)
-      }
+      let sources = operands(of: node)
       let destination = result(node.outputs[0], stores: stores)
       emitElements(node, sources, destination)
       round(node, destination)
@@ -101,6 +97,15 @@ private struct ElementwisePass {
   }
 
   // MARK: Operands
+
+  /// A normalisation's parameters are no operands of the walked shape: they follow with its instructions.
+  private mutating func operands(of node: Node) -> [ElementwiseProgram.Slot] {
+    switch node.operation {
+    case .gate(let axis): [operand(node.inputs[0]), gateOperand(node.inputs[1], axis: axis)]
+    case .batchNormalization: [operand(node.inputs[0])]
+    default: node.inputs.map { operand($0) }
+    }
+  }
 
   private mutating func operand(_ value: ValueID) -> ElementwiseProgram.Slot {
     if let slot = slots[value] { return slot }
@@ -167,7 +172,8 @@ private struct ElementwisePass {
 
   private mutating func round(_ node: Node, _ slot: ElementwiseProgram.Slot) {
     let storage = lowering.storage(node.outputs[0])
-    let isNarrow = program.isInteger ? storage != .int64 && storage != .bool : storage == .float16 || storage == .bfloat16
+    let isNarrow =
+      program.isInteger ? storage != .int64 && storage != .bool : storage == .float16 || storage == .bfloat16
     let needsTruth = storage == .bool && node.operation.name == "cast"
     if isNarrow || needsTruth { program.append(CATENA_ROUND, slot, slot, type: storage.kernelType) }
   }
@@ -181,7 +187,9 @@ private struct ElementwisePass {
       program.append(kernel.operation, destination, sources[0], a: kernel.a, b: kernel.b)
     case .unaryGradient(let function):
       let kernel = function.kernel
-      program.append(kernel.gradient, destination, sources[0], sources[1], a: kernel.a, b: kernel.b)
+      let isMasked = lowering.maskedByNonzero.contains(node.outputs[0])
+      let operation = isMasked ? CATENA_NONZERO_GRADIENT : kernel.gradient
+      program.append(operation, destination, sources[0], sources[1], a: kernel.a, b: kernel.b)
     case .binary(let function): program.append(function.kernel, destination, sources[0], sources[1])
     case .select: program.append(CATENA_SELECT, destination, sources[0], sources[1], sources[2])
     case .cast: program.append(CATENA_COPY, destination, sources[0])

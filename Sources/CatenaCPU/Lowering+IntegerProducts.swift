@@ -30,7 +30,8 @@ extension Lowering {
     }
     var program = ElementwiseProgram(shape: product.shape, isInteger: true)
     let source = program.addOperand(product, CATENA_READ)
-    let third = node.inputs.count > 2 ? program.addOperand(view(node.inputs[2]).broadcast(to: product.shape), CATENA_READ) : nil
+    let addendView = node.inputs.count > 2 ? view(node.inputs[2]).broadcast(to: product.shape) : nil
+    let third = addendView.map { program.addOperand($0, CATENA_READ) }
     let result = allocate(product.shape, .logical(rank: 2), .int64)
     let destination = program.addOperand(result, CATENA_WRITE)
     let scaled = third == nil ? destination : program.addRegister()

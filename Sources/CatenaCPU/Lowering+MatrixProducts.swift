@@ -19,7 +19,7 @@ extension Lowering {
     let isPlain = gemm.alpha == 1 && (node.inputs.count < 3 || bias != nil)
     let candidates =
       isPlain
-      ? postOperationCandidates(nodes.dropFirst(), behind: value, allowsResidual: true) : [PostOperations()]
+      ? postOperationCandidates(nodes.dropFirst(), behind: value, source: a) : [PostOperations()]
     let result = allocate(graph.shape(value), .logical(rank: 2), .float32)
     // Regions multiply rows, not whole products: only one gate row for all can be a post-operation.
     let product = Product(
@@ -40,15 +40,17 @@ extension Lowering {
     }
     var a = matmulOperand(view32(left), isLeft: true)
     var b = matmulOperand(view32(right), isLeft: false)
-    var shape = graph.shape(value)
-    if graph.shape(left).rank == 1 { shape = Shape(shape.dimensions.dropLast(graph.shape(right).rank == 1 ? 0 : 1) + [1] + shape.dimensions.suffix(graph.shape(right).rank == 1 ? 0 : 1)) }
-    if graph.shape(right).rank == 1 { shape = Shape(shape.dimensions + [1]) }
+    // The result with the axes of one element that vectors leave out.
+    let batch = graph.shape(value).dimensions.dropLast(
+      (graph.shape(left).rank > 1 ? 1 : 0) + (graph.shape(right).rank > 1 ? 1 : 0))
+    let shape = Shape(batch + [a.shape[-2], b.shape[-1]])
     let constant = b.shape.rank == 2 ? graph.constants[right] : nil
     var target = shape
     if b.shape.rank == 2, a.shape.rank > 2 {
       // One large product instead of many small ones.
       let rows = a.shape.elementCount / a.shape[-1]
-      let dense = a.isDense(.logical(rank: a.shape.rank)) ? a : copied(a, to: .logical(rank: a.shape.rank), .float32, name: graph[left].name)
+      let order = AxisOrder.logical(rank: a.shape.rank)
+      let dense = a.isDense(order) ? a : copied(a, to: order, .float32, name: graph[left].name)
       a = View(
         buffer: dense.buffer, offset: dense.offset, shape: [rows, a.shape[-1]], strides: [a.shape[-1], 1],
         storage: .float32)
@@ -137,8 +139,9 @@ extension Lowering {
   private func matmulOperand(_ view: View, isLeft: Bool) -> View {
     var view = view
     if view.shape.rank == 1 {
-      view.shape = isLeft ? [1, view.shape[0]] : [view.shape[0], 1]
-      view.strides = isLeft ? [view.shape[1], 1].map { $0 == 1 ? view.strides[0] : $0 } : [view.strides[0], 1]
+      let (count, step) = (view.shape[0], view.strides[0])
+      view.shape = isLeft ? [1, count] : [count, 1]
+      view.strides = isLeft ? [max(1, count * step), step] : [step, 1]
     }
     let rank = view.shape.rank
     let (row, column) = (view.strides[rank - 2], view.strides[rank - 1])
@@ -169,7 +172,8 @@ extension Lowering {
     let value = node.outputs[0]
     var program = ElementwiseProgram(shape: product.shape, isInteger: false)
     let source = program.addOperand(product, CATENA_READ)
-    let third = node.inputs.count > 2 ? program.addOperand(view(node.inputs[2]).broadcast(to: product.shape), CATENA_READ) : nil
+    let addend = node.inputs.count > 2 ? view(node.inputs[2]).broadcast(to: product.shape) : nil
+    let third = addend.map { program.addOperand($0, CATENA_READ) }
     let result = allocate(product.shape, .logical(rank: 2), .float32)
     let destination = program.addOperand(result, CATENA_WRITE)
     if let third {

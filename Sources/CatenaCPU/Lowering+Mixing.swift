@@ -31,11 +31,11 @@ extension Lowering {
     default: preconditionFailure("\(first.operation.name) mixes no channels")
     }
     let rest = Array(nodes.dropFirst(done))
-    for part in parts(rest) { lowerElementwise(part) }
+    for part in elementwiseParts(rest) { lowerElementwise(part) }
   }
 
   /// What is left, in passes that element-wise lowering can do at once.
-  private func parts(_ nodes: [Int]) -> [[Int]] {
+  private func elementwiseParts(_ nodes: [Int]) -> [[Int]] {
     var parts: [[Int]] = []
     for node in nodes {
       let regions = Set(((parts.last ?? []) + [node]).compactMap { graph.regions(graph.nodes[$0]) })
@@ -48,15 +48,17 @@ extension Lowering {
     return parts
   }
 
-  /// The ways to do nodes behind `value` in its primitive, those that do most first; a residual is added in place where
-  /// nobody reads it later.
-  func postOperationCandidates(_ nodes: ArraySlice<Int>, behind value: ValueID, allowsResidual: Bool) -> [PostOperations] {
+  /// The ways to do nodes behind `value` in its primitive, which reads `source`, those that do most first; a residual is
+  /// added in place where nobody else reads it any more.
+  func postOperationCandidates(
+    _ nodes: ArraySlice<Int>, behind value: ValueID, source: View
+  ) -> [PostOperations] {
     var candidates = [PostOperations()]
     var value = value
     var ways = candidates
     for index in nodes {
       let node = graph.nodes[index]
-      ways = ways.flatMap { extended($0, by: node, behind: value, allowsResidual: allowsResidual) }
+      ways = ways.flatMap { extended($0, by: node, behind: value, source: source) }
       if ways.isEmpty { break }
       candidates += ways.reversed()
       value = node.outputs[0]
@@ -66,7 +68,7 @@ extension Lowering {
 
   /// The ways to do one node more; none when no primitive can.
   private func extended(
-    _ way: PostOperations, by node: Node, behind value: ValueID, allowsResidual: Bool
+    _ way: PostOperations, by node: Node, behind value: ValueID, source: View
   ) -> [PostOperations] {
     var way = way
     way.nodeCount += 1
@@ -77,19 +79,22 @@ extension Lowering {
     case .gate:
       // Rows may lie apart, as columns of all gates do: every region has a pointer of its own.
       let rows = view(node.inputs[1])
-      let gate = rows.storage == .float32 && (rows.strides[1] == 1 || rows.shape[1] == 1) ? rows : logical(node.inputs[1])
+      let isReadable = rows.storage == .float32 && (rows.strides[1] == 1 || rows.shape[1] == 1)
+      let gate = isReadable ? rows : logical(node.inputs[1])
       guard way.regions == 1 || way.regions == gate.shape[0] else { return [] }
       way.regions = max(way.regions, gate.shape[0])
       way.append(catena_post_operation(kind: CATENA_POST_MULTIPLY_CHANNEL), gate)
     case .binary(.add):
-      guard allowsResidual, node.inputs[0] != node.inputs[1] else { return [] }
+      guard node.inputs[0] != node.inputs[1] else { return [] }
       let residual = node.inputs[node.inputs[0] == value ? 1 : 0]
       let view = channelsLast(residual)
       var sum = way
       sum.append(catena_post_operation(kind: CATENA_POST_SUM), nil)
       sum.accumulated = view
       way.append(catena_post_operation(kind: CATENA_POST_ADD_TENSOR), view)
-      let isOwn = view.buffer == views[residual]?.buffer && view.offset == 0 && isWholeBuffer(view)
+      let isOwn =
+        view.buffer == views[residual]?.buffer && view.buffer != source.buffer && view.offset == 0
+        && isWholeBuffer(view)
       return isOwn && dies(residual) ? [sum, way] : [way]
     default: return []
     }

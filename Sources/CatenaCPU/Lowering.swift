@@ -14,6 +14,8 @@ final class Lowering {
   let readers: [ValueID: [Int]]
   /// Values that must stay readable when a run is over.
   let observed: Set<ValueID>
+  /// Gradients of ReLU whose mask is where their second operand is not 0.
+  let maskedByNonzero: Set<ValueID>
   var plan = Plan()
   /// Where each value lies, once its producer is lowered.
   var views: [ValueID: View] = [:]
@@ -32,7 +34,9 @@ final class Lowering {
   }
 
   init(graph: Graph, observed: Set<ValueID>, engine: Engine, threads: Int) {
+    let (graph, masked) = graph.maskingByGatedOutputs(observed: observed)
     self.graph = graph
+    maskedByNonzero = masked
     self.engine = engine
     self.threads = threads
     self.observed = observed
@@ -82,7 +86,9 @@ final class Lowering {
   func channelsLast(_ value: ValueID) -> View { dense(value, .channelsLast(rank: graph.shape(value).rank)) }
 
   /// A new dense tensor with a view's elements.
-  func copied(_ view: View, to layout: AxisOrder, _ storage: Storage, name: String, kind: BufferKind = .intermediate) -> View {
+  func copied(
+    _ view: View, to layout: AxisOrder, _ storage: Storage, name: String, kind: BufferKind = .intermediate
+  ) -> View {
     let result = allocate(view.shape, layout, storage, kind)
     addCopy(view, result, name: name)
     return result

@@ -90,7 +90,7 @@ extension Plan {
     let requests = order.map { ArenaPlan.Request(byteCount: buffers[$0].bytes, lifetime: spans[$0] ?? 0...0) }
     let arena = ArenaPlan(requests, alignment: cacheLine)
     for (owner, placement) in zip(order, arena.placements) { places[owner].offset = placement.offset }
-    for buffer in buffers.indices where owners[buffer] != buffer { places[buffer].offset = places[owners[buffer]].offset }
+    for (buffer, owner) in owners.enumerated() where owner != buffer { places[buffer].offset = places[owner].offset }
     return aligned(arena.byteCount)
   }
 }

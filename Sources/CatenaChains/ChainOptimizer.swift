@@ -5,8 +5,9 @@ import CatenaTensors
 import Foundation
 
 /// Optimises the scores of R regions at once and hands out snapshots of them.
-final class ChainOptimizer: Sendable {
-  private let executable: any Executable
+package final class ChainOptimizer: Sendable {
+  /// The compiled step.
+  package let executable: any Executable
   private let step: ChainProgram
   private let chunks: [Chunk]
   private let regionCount: Int
@@ -26,7 +27,7 @@ final class ChainOptimizer: Sendable {
   /// - Parameters:
   ///   - dense: the dense network's logits of every region's samples.
   ///   - keep: the fraction of units that each region's search heads for.
-  init(
+  package init(
     network: ChainNetwork, regions: [Region], dense: [[[Float]]], keep: [Double], settings: ChainSettings,
     backend: any Backend, options: CompileOptions
   ) async throws {
@@ -103,7 +104,7 @@ final class ChainOptimizer: Sendable {
   }
 
   /// Makes `count` optimisation steps.
-  func advance(by count: Int) async throws {
+  package func advance(by count: Int) async throws {
     if chunks.count == 1 { return try await executable.run(steps: count) }
     for _ in 0..<count {
       for (index, chunk) in chunks.enumerated() {

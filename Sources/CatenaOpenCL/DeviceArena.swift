@@ -6,8 +6,6 @@ final class DeviceArena {
   /// What a part is for: how many bytes and from which launch to which.
   typealias Request = (slot: SlotID, request: ArenaPlan.Request)
 
-  /// The bytes taken from the pool.
-  private(set) var byteCount = 0
   private var blocks: [Block] = []
   private var parts: [SlotID: cl_mem] = [:]
 
@@ -16,14 +14,27 @@ final class DeviceArena {
     init(_ buffer: consuming DeviceBuffer) { self.buffer = buffer }
   }
 
-  init(_ requests: [Request], in context: OpenCLContext) throws(ComputeError) {
+  /// Where the parts lie, before anything is reserved.
+  struct Plan {
+    let requests: [Request]
+    let arena: ArenaPlan
+
+    init(_ requests: [Request], on device: OpenCLDevice) {
+      self.requests = requests
+      // The pool rounds up by an eighth at most.
+      arena = ArenaPlan(
+        requests.map(\.request), alignment: device.subBufferAlignment, blockLimit: device.largestAllocation / 9 * 8)
+    }
+
+    /// The bytes that the pool will give.
+    var byteCount: Int { arena.blockSizes.map(BufferPool.sizeClass).reduce(0, +) }
+  }
+
+  init(_ planned: Plan, in context: OpenCLContext) throws(ComputeError) {
     let device = context.device
-    let plan = ArenaPlan(
-      requests.map(\.request), alignment: device.subBufferAlignment, blockLimit: device.largestAllocation)
+    let (requests, plan) = (planned.requests, planned.arena)
     for size in plan.blockSizes {
-      let block = Block(try context.pool.allocate(size))
-      byteCount += block.buffer.byteCount
-      blocks.append(block)
+      blocks.append(Block(try context.pool.allocate(size)))
     }
     for (request, placement) in zip(requests, plan.placements) {
       var region = cl_buffer_region(origin: placement.offset, size: max(request.request.byteCount, 4))

@@ -16,36 +16,30 @@ final class PreparedProgram {
 
   /// Reserves memory, uploads constants and runs the preparation.
   init(_ lowered: LoweredProgram, in context: OpenCLContext, memoryLimit: Int?) throws(ComputeError) {
-    let sorted = SlotUses(lowered)
-    let needed = sorted.constants + sorted.persistent + sorted.intermediates
-    if let memoryLimit {
-      // A lower bound, before anything is reserved; what the pool really gave is compared below.
-      let least = needed.map(\.request.byteCount).max() ?? 0
-      guard least <= memoryLimit else {
-        throw .outOfMemory(requested: least, available: memoryLimit, device: context.device.name)
-      }
+    let uses = SlotUses(lowered)
+    let plans = [uses.constants, uses.persistent, uses.intermediates].map {
+      DeviceArena.Plan($0, on: context.device)
     }
-    self.context = context
-    queue = try CommandQueue(context)
-    constants = try DeviceArena(sorted.constants, in: context)
-    persistent = try DeviceArena(sorted.persistent, in: context)
-    intermediates = try DeviceArena(sorted.intermediates, in: context)
     memoryPlan = MemoryPlan(
-      constants: constants.byteCount, persistent: persistent.byteCount, intermediates: intermediates.byteCount,
-      scratch: 0)
-    // Only what a step needs from here on; constants' tensors are on the device.
-    self.lowered = lowered.withoutTensors
+      constants: plans[0].byteCount, persistent: plans[1].byteCount, intermediates: plans[2].byteCount, scratch: 0)
     if let memoryLimit, memoryPlan.total > memoryLimit {
       throw .outOfMemory(requested: memoryPlan.total, available: memoryLimit, device: context.device.name)
     }
-    try prepareConstants(lowered, sorted)
+    self.context = context
+    queue = try CommandQueue(context)
+    constants = try DeviceArena(plans[0], in: context)
+    persistent = try DeviceArena(plans[1], in: context)
+    intermediates = try DeviceArena(plans[2], in: context)
+    // Only what a step needs from here on; constants' tensors are on the device.
+    self.lowered = lowered.withoutTensors
+    try prepareConstants(lowered, uses)
     for launch in lowered.step { step.append(try prepare(launch, memory: memory(of:))) }
   }
 
   private func memory(of slot: SlotID) -> cl_mem? { constants[slot] ?? persistent[slot] ?? intermediates[slot] }
 
   private func prepareConstants(_ lowered: LoweredProgram, _ uses: SlotUses) throws(ComputeError) {
-    let passing = try DeviceArena(uses.passing, in: context)
+    let passing = try DeviceArena(DeviceArena.Plan(uses.passing, on: context.device), in: context)
     for (index, slot) in lowered.slots.enumerated() {
       guard case .constant(let tensor) = slot.role else { continue }
       let id = SlotID(index: index)

@@ -61,8 +61,15 @@ struct HostTests {
 
   @Test func aMemoryLimitIsKept() async throws {
     let step = try GatedStep()
-    await #expect(throws: ComputeError.self) {
-      _ = try await DeviceUnderTest.backend.compile(step.program, options: CompileOptions(memoryLimit: 100_000))
+    let backend = try DeviceUnderTest.backend
+    let needed = try await backend.compile(step.program, options: CompileOptions()).memoryPlan.total
+    _ = try await backend.compile(step.program, options: CompileOptions(memoryLimit: needed))
+    do {
+      _ = try await backend.compile(step.program, options: CompileOptions(memoryLimit: needed - 1))
+      Issue.record("the limit was exceeded")
+    } catch ComputeError.outOfMemory(let requested, let available, _) {
+      #expect(requested == needed)
+      #expect(available == needed - 1)
     }
   }
 

@@ -106,8 +106,9 @@ class Step:
         self.target = self.target.clone()  # a plain tensor again: it takes part in autograd
         with open(arguments.gates) as file:
             description = json.load(file)
-        initial = np.load(arguments.scores) if arguments.scores else {"a": np.float32(3), "c": np.float32(3)}
-        self.gates = Gates(self.network, description, initial["a"], initial["c"])
+        initial_a, initial_c = (
+            np.load(file).ravel() if file else np.float32(3) for file in (arguments.scores, arguments.branch_scores))
+        self.gates = Gates(self.network, description, initial_a, initial_c)
         self.weight = arguments.weight
         self.forward = torch.compile(self._forward, fullgraph=True) if arguments.compile else self._forward
         self.optimizer = torch.optim.Adam(self.gates.parameters(), lr=arguments.learning_rate)
@@ -140,7 +141,8 @@ def parse_arguments():
     parser.add_argument("input", help="the region, a preprocessed tensor [N, C, H, W], .npy")
     parser.add_argument("gates", help="GATES.json")
     parser.add_argument("--out", help="write the gradients of one step to this .npz")
-    parser.add_argument("--scores", help=".npz with the raw scores `a` and `c`; default: all 3")
+    parser.add_argument("--scores", help="the raw scores `a` of all units, .npy; default: all 3")
+    parser.add_argument("--branch-scores", help="the raw scores `c` of all branches, .npy; default: all 3")
     parser.add_argument("--lambda", dest="weight", type=float, default=0.1)
     parser.add_argument("--learning-rate", type=float, default=0.05)
     parser.add_argument("--steps", type=int, default=7, help="steps of Adam to time")

@@ -23,9 +23,11 @@ public struct OperatorClaim: Sendable, Hashable {
   public static func markdown() -> String {
     let rows = all.map { claim in
       let types = ElementType.allCases.filter(claim.elementTypes.contains).map(\.rawValue).joined(separator: ", ")
-      return "| \(claim.operatorType) | \(claim.opsets.lowerBound)-\(claim.opsets.upperBound) | \(types) | \(claim.note) |"
+      return
+        "| \(claim.operatorType) | \(claim.opsets.lowerBound)-\(claim.opsets.upperBound) | \(types) | \(claim.note) |"
     }
-    return (["| operator | operator sets | element types | notes |", "|---|---|---|---|"] + rows).joined(separator: "\n")
+    return (["| operator | operator sets | element types | notes |", "|---|---|---|---|"] + rows).joined(
+      separator: "\n")
   }
 }
 

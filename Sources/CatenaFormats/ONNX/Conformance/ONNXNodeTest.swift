@@ -29,19 +29,23 @@ package struct ONNXNodeTest: Sendable {
 
   /// Reads the test in `folder`/`name`.
   package init(_ name: String, in folder: String) throws(Unreadable) {
-    self.name = name
     do throws(ONNXError) {
       let path = "\(folder)/\(name)"
-      model = try ONNXModel(contentsOf: "\(path)/model.onnx")
+      let model = try ONNXModel(contentsOf: "\(path)/model.onnx")
       var sets: [(inputs: [Tensor], outputs: [Tensor])] = []
       for set in try entries(path) where set.hasPrefix("test_data_set_") {
-        sets.append(
-          (
-            try tensors("\(path)/\(set)", "input_", model.inputs), try tensors("\(path)/\(set)", "output_", model.outputs)
-          ))
+        let inputs = try tensors("\(path)/\(set)", "input_", model.inputs)
+        sets.append((inputs, try tensors("\(path)/\(set)", "output_", model.outputs)))
       }
-      self.sets = sets
+      self.init(name, model: model, sets: sets)
     } catch { throw Unreadable(reason: error.description) }
+  }
+
+  /// A test of `model` with sets of inputs and the outputs that they must give.
+  package init(_ name: String, model: ONNXModel, sets: [(inputs: [Tensor], outputs: [Tensor])]) {
+    self.name = name
+    self.model = model
+    self.sets = sets
     operatorType = model.nodeCount > 0 ? model.location(of: model.nodeCount - 1).operatorType : ""
   }
 
@@ -98,10 +102,12 @@ package func difference(
   _ result: Tensor, _ expected: Tensor, relative: Double = 1e-3, absolute: Double = 1e-7
 ) -> String? {
   guard result.elementType == expected.elementType, result.shape == expected.shape else {
-    return "it is \(result.elementType.rawValue) \(result.shape), not \(expected.elementType.rawValue) \(expected.shape)"
+    return
+      "it is \(result.elementType.rawValue) \(result.shape), not \(expected.elementType.rawValue) \(expected.shape)"
   }
   guard result.elementType.isFloatingPoint else {
-    return result.isBitIdentical(to: expected) ? nil : "\(result.integers.prefix(8)) is not \(expected.integers.prefix(8))"
+    return result.isBitIdentical(to: expected)
+      ? nil : "\(result.integers.prefix(8)) is not \(expected.integers.prefix(8))"
   }
   // The project's bf16 data is cut off where its own helpers and the runtimes round to nearest: one unit in the last of
   // the eight places.

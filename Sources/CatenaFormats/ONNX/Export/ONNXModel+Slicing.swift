@@ -257,7 +257,8 @@ extension SlicedModelWriter {
       guard let tensor = initializers[kept[index].name] else { continue }
       kept[index].dims = tensor.shape.dimensions.map(Int64.init)
     }
-    for (name, tensor) in initializers.sorted(by: { $0.key < $1.key }) where read.contains(name) && !made.contains(name) {
+    for (name, tensor) in initializers.sorted(by: { $0.key < $1.key }) where read.contains(name) && !made.contains(name)
+    {
       if !before.contains(name) { kept.append(Onnx_TensorProto(header: name, tensor)) }
     }
     proto.graph.initializer = kept

@@ -15,12 +15,14 @@ extension SlicedModelWriter {
         throw failure(index, "it is missing in the file")
       }
       guard made.map(\.operation) == kept.map(\.operation) else {
-        throw failure(index, "the file would say \(made.map(\.operation)) where the graph says \(kept.map(\.operation))")
+        throw failure(
+          index, "the file would say \(made.map(\.operation)) where the graph says \(kept.map(\.operation))")
       }
       for (node, wanted) in zip(made, kept) {
         try checkOperands(graph, node, wanted, index)
         for (output, expected) in zip(node.outputs, wanted.outputs) where graph.type(output) != sliced.type(expected) {
-          throw failure(index, "the file would make \(graph.type(output)) where the graph makes \(sliced.type(expected))")
+          throw failure(
+            index, "the file would make \(graph.type(output)) where the graph makes \(sliced.type(expected))")
         }
       }
     }

@@ -9,7 +9,9 @@ extension ONNXModel {
   /// - Throws: `ONNXError.unsupported` with every node that cannot be imported; `.binding` when the file fixes another
   ///   batch or leaves another extent open; `.node` for a node that breaks its operator's rules.
   public func graph(batch: Int) throws(ONNXError) -> Graph {
-    guard batch > 0 || batch == fixedBatch else { throw .binding("a batch of \(batch) samples cannot be: it must be 1 or more") }
+    guard batch > 0 || batch == fixedBatch else {
+      throw .binding("a batch of \(batch) samples cannot be: it must be 1 or more")
+    }
     if let fixedBatch, fixedBatch != batch {
       throw .binding("the model's batch is fixed at \(fixedBatch); run \(batch) samples in parts of \(fixedBatch)")
     }
@@ -71,7 +73,8 @@ extension ONNXModel {
       case .symbolic(let name) where name.isEmpty ? axis == 0 : name == batchName: extents.append(Int64(batch))
       case .symbolic(let name):
         throw .binding(
-          "the extent '\(name)' (axis \(axis)) of the input '\(input.name)' is open; only the batch may be: bind it first")
+          "the extent '\(name)' (axis \(axis)) of the input '\(input.name)' is open; only the batch may be: bind it first"
+        )
       }
     }
     do throws(NodeFailure) { return TensorType(elementType, try ONNXLimits.shape(extents)) } catch {

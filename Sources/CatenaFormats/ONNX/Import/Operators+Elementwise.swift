@@ -107,9 +107,9 @@ extension OperatorImport {
         }
         let result = try importer.emit(.identity, [data], node)
         guard node.wants(1) else { return result }
-        let type = importer.type(data)
-        let kept = Tensor(doubles: [1], shape: .scalar, elementType: node.opset < 10 ? type.elementType : .bool)
-        return [result[0], try importer.filled(kept, type.shape, node, output: 1)]
+        // Before, runtimes disagree on what the mask of an inactive dropout holds.
+        guard node.opset >= 12 else { throw .unsupported("its output 1 (mask) is supported from operator set 12 on") }
+        return [result[0], try importer.filled(Tensor(scalar: true), importer.shape(data), node, output: 1)]
       },
     ]
 

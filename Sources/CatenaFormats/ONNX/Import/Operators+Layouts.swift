@@ -116,7 +116,9 @@ extension GraphImporter {
 func reshaped(_ shape: Shape, to target: [Int], allowsZero: Bool) throws(NodeFailure) -> Shape {
   var dimensions = target
   for (axis, extent) in target.enumerated() where extent == 0 && !allowsZero {
-    guard axis < shape.rank else { throw .invalid("entry \(axis) of the shape \(target) copies an axis that \(shape) lacks") }
+    guard axis < shape.rank else {
+      throw .invalid("entry \(axis) of the shape \(target) copies an axis that \(shape) lacks")
+    }
     dimensions[axis] = shape[axis]
   }
   let open = target.indices.filter { target[$0] == -1 }

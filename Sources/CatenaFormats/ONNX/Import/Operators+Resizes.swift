@@ -12,7 +12,8 @@ extension OperatorImport {
     },
     OperatorImport(
       "Resize", .floats, since: 10,
-      note: "nearest and linear, without antialiasing or crop (tf_crop_and_resize); align_corners needs scales that give "
+      note:
+        "nearest and linear, without antialiasing or crop (tf_crop_and_resize); align_corners needs scales that give "
         + "whole extents"
     ) { importer, node throws(NodeFailure) in
       let data = try importer.operand(node, 0)
@@ -51,7 +52,17 @@ private func oldResize(_ node: ImportedNode, _ shape: Shape, _ scales: [Float]) 
   case "linear", "bilinear": interpolation = .linear
   case let mode: throw .unsupported("mode '\(mode)' is not supported; nearest and linear are")
   }
-  return Resize(interpolation, coordinates: .asymmetric, sizes: sizes, scales: scales.map(Double.init))
+  return Resize(interpolation, coordinates: .asymmetric, sizes: sizes, scales: scales.map(fraction))
+}
+
+/// The fraction that a scale stands for: 0.6 in f32 is a little more than 3/5, which moves positions that should be whole
+/// below an integer, where `floor` takes the wrong neighbour. Runtimes round such positions in f32.
+private func fraction(_ scale: Float) -> Double {
+  for denominator in 1...64 {
+    let value = (Double(scale) * Double(denominator)).rounded() / Double(denominator)
+    if Float(value) == scale { return value }
+  }
+  return Double(scale)
 }
 
 private func scaledExtents(_ shape: Shape, _ scales: [Float]) throws(NodeFailure) -> [Int] {
@@ -117,10 +128,12 @@ extension GraphImporter {
     let axes = (node.opset >= 18 ? try node.ints("axes") : nil) ?? Array(0..<shape.rank)
     _ = try normalizedAxes(axes, rank: shape.rank)
     if let scales {
-      guard scales.count == axes.count else { throw .invalid("\(scales.count) scales are given for \(axes.count) axes") }
+      guard scales.count == axes.count else {
+        throw .invalid("\(scales.count) scales are given for \(axes.count) axes")
+      }
       var all = [Float](repeating: 1, count: shape.rank)
       for (axis, scale) in zip(axes, scales) { all[try normalizedAxis(axis, rank: shape.rank)] = scale }
-      return (try scaledExtents(shape, all), all.map(Double.init))
+      return (try scaledExtents(shape, all), all.map(fraction))
     }
     let given = sizes ?? []
     try requireParameters("sizes", given, count: axes.count, in: 1...ONNXLimits.extent)
