@@ -16,7 +16,7 @@ struct BrokenModel: Sendable, CustomTestStringConvertible {
 
   static let all: [BrokenModel] = [
     BrokenModel(testDescription: "truncated", says: ["truncated, damaged or no ONNX model"]) {
-      let whole = try [UInt8](Data(contentsOf: URL(filePath: Sample.network)))
+      let whole = try [UInt8](Data(contentsOf: URL(filePath: Shipped.network)))
       return Array(whole.prefix(whole.count / 2))
     },
     BrokenModel(testDescription: "empty", says: ["no graph", "damaged or no ONNX model"]) { [] },
@@ -93,7 +93,7 @@ extension CommandLineTests {
       let folder = try TemporaryFolder()
       let path = try folder.write(broken.bytes(), to: "model.onnx")
       for command in [
-        ["inspect", path], ["chain", path, Sample.records, "--keep", "10%", "--out", folder.file("chain")],
+        ["inspect", path], ["chain", path, Shipped.records, "--keep", "10%", "--out", folder.file("chain")],
       ] {
         let result = try await CatenaProgram.run(command)
         #expect(result.exitCode == 65 && !result.isSignalled, "\(result)")
@@ -112,7 +112,7 @@ extension CommandLineTests {
       let path = name.hasPrefix("/") ? name : folder.file(name)
       for command in ["inspect", "run", "verify"] {
         let arguments =
-          ["inspect": [path], "run": [path, Sample.records], "verify": [folder.path, path]][command] ?? []
+          ["inspect": [path], "run": [path, Shipped.records], "verify": [folder.path, path]][command] ?? []
         let result = try await CatenaProgram.run([command] + arguments)
         #expect(result.exitCode == 65, "\(result)")
         #expect(result.errors.contains(says) && result.errors.contains(path), "\(result)")

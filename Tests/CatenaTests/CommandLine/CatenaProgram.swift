@@ -90,7 +90,7 @@ final class RunningProgram: Sendable {
 }
 
 /// What ships with the repository, by its use here.
-enum Sample {
+enum Shipped {
   static let network = Assets.samples.appending(path: "models/mlperf_tiny_resnet8.onnx").path
   static let otherNetwork = Assets.samples.appending(path: "models/cifar10_resnet20.onnx").path
   static let records = Assets.samples.appending(path: "images/cifar10_demo.bin").path

@@ -23,13 +23,13 @@ extension CommandLineTests {
       let out = folder.file("chain")
       try FileManager.default.createDirectory(atPath: out, withIntermediateDirectories: false)
       try folder.write(Array("mine".utf8), to: "chain/notes.txt")
-      let refused = try await CatenaProgram.run(Sample.chain("--keep", "50%", out: out))
+      let refused = try await CatenaProgram.run(Shipped.chain("--keep", "50%", out: out))
       #expect(refused.exitCode == 1 && refused.errors.contains("not empty"), "\(refused)")
       #expect(refused.errors.contains("--overwrite"), "\(refused)")
       #expect(try folder.bytes(of: "chain/notes.txt") == Array("mine".utf8))
       #expect(try folder.names == ["chain"])
 
-      let replaced = try await CatenaProgram.run(Sample.chain("--keep", "50%", "--overwrite", out: out))
+      let replaced = try await CatenaProgram.run(Shipped.chain("--keep", "50%", "--overwrite", out: out))
       #expect(replaced.exitCode == 0, "\(replaced)")
       #expect(try folder.names == ["chain"])
       #expect(
@@ -45,7 +45,7 @@ extension CommandLineTests {
       let out = folder.file("chain")
       try FileManager.default.createDirectory(atPath: out, withIntermediateDirectories: false)
       try folder.write(Array("mine".utf8), to: "chain/notes.txt")
-      let result = try await CatenaProgram.run(Sample.chain("--keep", "0.0001%", "--overwrite", out: out))
+      let result = try await CatenaProgram.run(Shipped.chain("--keep", "0.0001%", "--overwrite", out: out))
       #expect(result.exitCode == 64, "\(result)")
       #expect(try folder.bytes(of: "chain/notes.txt") == Array("mine".utf8))
       #expect(try folder.names == ["chain"])
@@ -55,7 +55,7 @@ extension CommandLineTests {
     func unwritable(_ name: String) async throws {
       let folder = try TemporaryFolder()
       try folder.write([1], to: "file")
-      let result = try await CatenaProgram.run(Sample.chain("--keep", "50%", out: folder.file(name)))
+      let result = try await CatenaProgram.run(Shipped.chain("--keep", "50%", out: folder.file(name)))
       #expect(result.exitCode == 1 && result.errors.contains(folder.file(name)), "\(result)")
       #expect(try folder.names == ["file"])
     }
@@ -64,7 +64,7 @@ extension CommandLineTests {
     func fileSizeLimit() async throws {
       let folder = try TemporaryFolder()
       let result = try await CatenaProgram.shell(
-        #"ulimit -f 32; exec "$catena" "$@""#, Sample.chain("--keep", "50%", out: folder.file("chain")))
+        #"ulimit -f 32; exec "$catena" "$@""#, Shipped.chain("--keep", "50%", out: folder.file("chain")))
       #expect(result.exitCode == 1 && !result.isSignalled, "\(result)")
       #expect(result.errors.contains("cannot be written") && result.errors.contains("free some space"), "\(result)")
       #expect(try folder.names == [])
@@ -76,7 +76,7 @@ extension CommandLineTests {
         unshare -rm bash -c 'mount -t tmpfs -o size=96k tmpfs /mnt || exit 99
           "$0" "$@"; code=$?; ls -A /mnt; exit $code' "$catena" "$@"
         """
-      let result = try await CatenaProgram.shell(line, Sample.chain("--keep", "50%", out: "/mnt/chain"))
+      let result = try await CatenaProgram.shell(line, Shipped.chain("--keep", "50%", out: "/mnt/chain"))
       #expect(result.exitCode == 1 && !result.isSignalled, "\(result)")
       #expect(result.errors.contains("free some space"), "\(result)")
       #expect(result.output.isEmpty, "something is left: \(result)")
@@ -86,7 +86,7 @@ extension CommandLineTests {
     func interrupt(_ signal: Int32) async throws {
       let folder = try TemporaryFolder()
       let program = try RunningProgram(
-        CatenaProgram.url, Sample.chain("--keep", "50%", "--steps", "100000", out: folder.file("chain")))
+        CatenaProgram.url, Shipped.chain("--keep", "50%", "--steps", "100000", out: folder.file("chain")))
       // The first line of a stage is shown once it has begun; the optimisation follows at once.
       #expect(try await program.waits(for: "preparing"))
       try await Task.sleep(for: .seconds(2))
@@ -104,7 +104,7 @@ extension CommandLineTests {
       let folder = try TemporaryFolder()
       let result = try await CatenaProgram.shell(
         #""$catena" "$@" 2>&1 | head -n 1; exit "${PIPESTATUS[0]}""#,
-        Sample.chain("--keep", "50%", out: folder.file("chain")))
+        Shipped.chain("--keep", "50%", out: folder.file("chain")))
       #expect(result.exitCode == 0 && !result.isSignalled, "\(result)")
       #expect(try folder.names == ["chain"])
     }
@@ -114,7 +114,7 @@ extension CommandLineTests {
       let folder = try TemporaryFolder()
       let out = folder.file("chain")
       let result = try await CatenaProgram.run(
-        Sample.chain("--keep", "10%", "--agreement", "100%", "--json", out: out))
+        Shipped.chain("--keep", "10%", "--agreement", "100%", "--json", out: out))
       #expect(result.exitCode == 2, "\(result)")
       let printed = try result.json()
       #expect(printed["met"] as? Bool == false)
@@ -123,9 +123,19 @@ extension CommandLineTests {
       #expect(written["met"] as? Bool == false)
       let kept = try #require((printed["size"] as? [String: Any])?["units"] as? [String: Int])
       #expect(try #require(kept["kept"]) * 10 <= kept["total"] ?? 0)
-      let verified = try await CatenaProgram.run(["verify", out, Sample.network, "--json"])
+      let verified = try await CatenaProgram.run(["verify", out, Shipped.network, "--json"])
       #expect(verified.exitCode == 0, "\(verified)")
       #expect(try verified.json()["samples"] as? Int == 20)
+    }
+
+    @Test("the same request gives the same bytes")
+    func deterministic() async throws {
+      let folder = try TemporaryFolder()
+      for name in ["first", "second"] {
+        let result = try await CatenaProgram.run(Shipped.chain("--keep", "30%", "--seed", "7", out: folder.file(name)))
+        #expect(result.exitCode == 0, "\(result)")
+      }
+      #expect(try folder.bytes(of: "first/SHA256SUMS") == folder.bytes(of: "second/SHA256SUMS"))
     }
 
     @Test("both kinds of request are met and reported")
@@ -133,7 +143,7 @@ extension CommandLineTests {
       let folder = try TemporaryFolder()
       for (request, name) in [(["--keep", "60%"], "keep"), (["--agreement", "60%"], "agreement")] {
         let out = folder.file(name)
-        let result = try await CatenaProgram.run(Sample.chain(request[0], request[1], out: out))
+        let result = try await CatenaProgram.run(Shipped.chain(request[0], request[1], out: out))
         #expect(result.exitCode == 0, "\(result)")
         for part in ["kept ", "binary ", "soft ", "\(out)/chain.onnx", "catena verify \(out)"] {
           #expect(result.output.contains(part), "\(result)")

@@ -26,13 +26,13 @@ extension CommandLineTests {
     func schema() async throws {
       let folder = try TemporaryFolder()
       for (name, network, request) in [
-        ("plain", Sample.network, ["--keep", "50%"]),
-        ("both", Sample.network, ["--keep", "10%", "--agreement", "100%"]),
-        ("sliced", Sample.otherNetwork, ["--agreement", "90%"]),
+        ("plain", Shipped.network, ["--keep", "50%"]),
+        ("both", Shipped.network, ["--keep", "10%", "--agreement", "100%"]),
+        ("sliced", Shipped.otherNetwork, ["--agreement", "90%"]),
       ] {
         let chain = try await CatenaProgram.run(
           [
-            "chain", network, Sample.records + "#0-3", "--preprocess", "raw", "--steps", "4", "--out",
+            "chain", network, Shipped.records + "#0-3", "--preprocess", "raw", "--steps", "4", "--out",
             folder.file(name),
           ] + request)
         #expect([0, 2].contains(chain.exitCode), "\(chain)")
@@ -55,14 +55,14 @@ extension CommandLineTests {
     func script() async throws {
       let folder = try TemporaryFolder()
       let out = folder.file("chain")
-      let chain = try await CatenaProgram.run(Sample.chain("--keep", "50%", out: out))
+      let chain = try await CatenaProgram.run(Shipped.chain("--keep", "50%", out: out))
       try #require(chain.exitCode == 0, "\(chain)")
-      let right = try await python("verify_chain.py", [out, "--source", Sample.network])
+      let right = try await python("verify_chain.py", [out, "--source", Shipped.network])
       #expect(right.exitCode == 0, "\(right)")
       #expect(try right.json()["met"] as? Bool == true)
       #expect(try right.json()["samples"] as? Int == 20)
 
-      let other = try await python("verify_chain.py", [out, "--source", Sample.otherNetwork])
+      let other = try await python("verify_chain.py", [out, "--source", Shipped.otherNetwork])
       #expect(other.exitCode == 1, "\(other)")
       var network = try folder.bytes(of: "chain/chain.onnx")
       network[network.count / 2] ^= 0x40

@@ -26,31 +26,31 @@ struct BrokenSample: Sendable, CustomTestStringConvertible {
       [try $0.write(half(of: "rgb420.jpg"), to: "photo.jpg")]
     },
     BrokenSample(testDescription: "records of a wrong length", says: "3073") {
-      [try $0.write(Data(contentsOf: URL(filePath: Sample.records)).dropLast(), to: "records.bin")]
+      [try $0.write(Data(contentsOf: URL(filePath: Shipped.records)).dropLast(), to: "records.bin")]
     },
     BrokenSample(testDescription: "a record that is not there", says: "counted from 0", exitCode: 64) { _ in
-      [Sample.records + "#100000"]
+      [Shipped.records + "#100000"]
     },
     BrokenSample(testDescription: "a selection that is none", says: "#12,17,40-49", exitCode: 64) { _ in
-      [Sample.records + "#a-b"]
+      [Shipped.records + "#a-b"]
     },
     BrokenSample(testDescription: "images of another size", says: "choose another --preprocess") { _ in
-      [Sample.images + "/geyser_1.png"]
+      [Shipped.images + "/geyser_1.png"]
     },
     BrokenSample(testDescription: "images of different sizes", says: "choose a preprocessing that resizes") { _ in
-      [Sample.records + "#0", Sample.images + "/geyser_1.png"]
+      [Shipped.records + "#0", Shipped.images + "/geyser_1.png"]
     },
     BrokenSample(testDescription: "another network's preprocessing", says: "choose another --preprocess") { _ in
-      [Sample.records, "--preprocess", "imagenet"]
+      [Shipped.records, "--preprocess", "imagenet"]
     },
     BrokenSample(testDescription: "unknown preprocessing", says: "cifar10", exitCode: 64) { _ in
-      [Sample.records, "--preprocess", "nonsense"]
+      [Shipped.records, "--preprocess", "nonsense"]
     },
     BrokenSample(testDescription: "missing preprocessing file", says: "no such file") {
-      [Sample.records, "--preprocess", $0.file("none.json")]
+      [Shipped.records, "--preprocess", $0.file("none.json")]
     },
     BrokenSample(testDescription: "preprocessing that is no JSON", says: "no valid JSON") {
-      [Sample.records, "--preprocess", try $0.write(Array("{".utf8), to: "broken.json")]
+      [Shipped.records, "--preprocess", try $0.write(Array("{".utf8), to: "broken.json")]
     },
     BrokenSample(testDescription: "an array of another shape", says: "the network takes") {
       [try $0.write(npy(shape: "(1, 3, 8, 8)", count: 192), to: "array.npy")]
@@ -82,9 +82,9 @@ extension CommandLineTests {
       let before = try folder.names
       // What is given comes behind the defaults, so that a --preprocess in it counts.
       for command in [
-        ["run", Sample.network, "--preprocess", "raw"],
+        ["run", Shipped.network, "--preprocess", "raw"],
         [
-          "chain", Sample.network, "--preprocess", "raw", "--keep", "50%", "--steps", "2", "--out",
+          "chain", Shipped.network, "--preprocess", "raw", "--keep", "50%", "--steps", "2", "--out",
           folder.file("chain"),
         ],
       ] {
@@ -100,7 +100,7 @@ extension CommandLineTests {
     func labels() async throws {
       let labels = Assets.samples.appending(path: "labels/cifar10_labels.txt").path
       let result = try await CatenaProgram.run([
-        "run", Sample.network, Sample.records + "#0-1", "--preprocess", "raw", "--labels", labels, "--top", "1",
+        "run", Shipped.network, Shipped.records + "#0-1", "--preprocess", "raw", "--labels", labels, "--top", "1",
       ])
       #expect(result.exitCode == 0, "\(result)")
       let names = try String(contentsOfFile: labels, encoding: .utf8).split(separator: "\n")
@@ -109,7 +109,7 @@ extension CommandLineTests {
       for line in lines { #expect(names.contains { line.contains($0) }, "\(line)") }
 
       let missing = try await CatenaProgram.run([
-        "run", Sample.network, Sample.records, "--preprocess", "raw", "--labels", "/none.txt",
+        "run", Shipped.network, Shipped.records, "--preprocess", "raw", "--labels", "/none.txt",
       ])
       #expect(missing.exitCode == 65 && missing.errors.contains("/none.txt"), "\(missing)")
     }

@@ -35,7 +35,7 @@ extension CommandLineTests {
       let folder = try TemporaryFolder()
       let result = try await CatenaProgram.run(
         [
-          "chain", Sample.network, Sample.records, "--out", folder.file("chain"),
+          "chain", Shipped.network, Shipped.records, "--out", folder.file("chain"),
           mistake.arguments.contains("--preprocess") ? "" : "--preprocess=raw",
         ].filter { !$0.isEmpty } + mistake.arguments)
       #expect(result.exitCode == 64 && !result.isSignalled, "\(result)")
@@ -46,7 +46,7 @@ extension CommandLineTests {
     @Test("a device that is not there is an error, not a crash")
     func noDevice() async throws {
       let result = try await CatenaProgram.run([
-        "run", Sample.network, Sample.records, "--preprocess", "raw", "--device", "opencl:999",
+        "run", Shipped.network, Shipped.records, "--preprocess", "raw", "--device", "opencl:999",
       ])
       #expect(result.exitCode == 1 && result.errors.contains("no device"), "\(result)")
     }
@@ -54,7 +54,7 @@ extension CommandLineTests {
     @Test("a memory limit that is too small names the knobs")
     func memoryLimit() async throws {
       let result = try await CatenaProgram.run([
-        "run", Sample.network, Sample.records, "--preprocess", "raw", "--memory", "10K",
+        "run", Shipped.network, Shipped.records, "--preprocess", "raw", "--memory", "10K",
       ])
       #expect(result.exitCode == 1 && result.errors.contains("--memory"), "\(result)")
     }
@@ -85,12 +85,12 @@ extension CommandLineTests {
 
     @Test("output for machines is JSON")
     func json() async throws {
-      for arguments in [["devices"], ["inspect", Sample.network]] {
+      for arguments in [["devices"], ["inspect", Shipped.network]] {
         let result = try await CatenaProgram.run(arguments + ["--json"])
         #expect(result.exitCode == 0, "\(result)")
         #expect(try !result.json().isEmpty)
       }
-      let run = try await CatenaProgram.run(["run", Sample.network, Sample.records, "--preprocess", "raw", "--json"])
+      let run = try await CatenaProgram.run(["run", Shipped.network, Shipped.records, "--preprocess", "raw", "--json"])
       let predictions = try JSONSerialization.jsonObject(with: Data(run.output.utf8)) as? [[String: Any]]
       #expect(predictions?.count == 20, "\(run)")
     }
@@ -98,7 +98,7 @@ extension CommandLineTests {
     @Test("a reader that leaves early is no error")
     func closedPipe() async throws {
       let inspect = try await CatenaProgram.shell(
-        #""$catena" inspect "$1" --nodes | head -n 1; exit "${PIPESTATUS[0]}""#, [Sample.otherNetwork])
+        #""$catena" inspect "$1" --nodes | head -n 1; exit "${PIPESTATUS[0]}""#, [Shipped.otherNetwork])
       #expect(inspect.exitCode == 0 && inspect.errors.isEmpty, "\(inspect)")
       #expect(inspect.output.hasPrefix("input"))
       let closed = try await CatenaProgram.shell(

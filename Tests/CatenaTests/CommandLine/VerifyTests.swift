@@ -13,7 +13,7 @@ extension CommandLineTests {
     init() async throws {
       folder = try TemporaryFolder()
       original = folder.file("chain")
-      let result = try await CatenaProgram.run(Sample.chain("--keep", "50%", out: original))
+      let result = try await CatenaProgram.run(Shipped.chain("--keep", "50%", out: original))
       try #require(result.exitCode == 0, "\(result)")
     }
 
@@ -78,11 +78,11 @@ extension CommandLineTests {
 
     @Test("another network, a folder that is none and one without a chain are told apart")
     func otherArguments() async throws {
-      let other = try await CatenaProgram.run(["verify", original, Sample.otherNetwork])
+      let other = try await CatenaProgram.run(["verify", original, Shipped.otherNetwork])
       #expect(other.exitCode == 1 && other.errors.contains("not from this network"), "\(other)")
-      let none = try await CatenaProgram.run(["verify", folder.file("none"), Sample.network])
+      let none = try await CatenaProgram.run(["verify", folder.file("none"), Shipped.network])
       #expect(none.exitCode == 65 && none.errors.contains("no such folder"), "\(none)")
-      let right = try await CatenaProgram.run(["verify", original, Sample.network])
+      let right = try await CatenaProgram.run(["verify", original, Shipped.network])
       #expect(right.exitCode == 0 && right.output.contains("bit-identical"), "\(right)")
     }
 
@@ -92,7 +92,7 @@ extension CommandLineTests {
       try FileManager.default.copyItem(atPath: original, toPath: copy)
       defer { #expect(throws: Never.self) { try FileManager.default.removeItem(atPath: copy) } }
       try change(copy)
-      let result = try await CatenaProgram.run(["verify", copy, Sample.network])
+      let result = try await CatenaProgram.run(["verify", copy, Shipped.network])
       #expect(result.exitCode == 1 && !result.isSignalled, "\(what): \(result)")
       #expect(result.errors.contains("error: the chain is not what it claims to be"), "\(what): \(result)")
       #expect(result.output.isEmpty, "\(what): \(result)")
