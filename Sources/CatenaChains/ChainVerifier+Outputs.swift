@@ -111,11 +111,9 @@ struct OutputCheck {
     }) {
       findings.append("the manifest's curve does not have the chain as a point")
     }
+    let budget = (manifest.request.budget ?? 1) * Double(manifest.size.units.total)
     let isMet =
-      switch manifest.request {
-      case .keep(let fraction): Double(manifest.size.units.kept) <= fraction * Double(manifest.size.units.total)
-      case .agreement(let fraction): claimed.binary.agreement >= fraction
-      }
+      Double(manifest.size.units.kept) <= budget && claimed.binary.agreement >= manifest.request.leastAgreement ?? 0
     if manifest.met != isMet { findings.append("the manifest says wrongly whether the request is met") }
     return findings
   }

@@ -3,6 +3,7 @@ import CatenaCompute
 import CatenaFormats
 import CatenaGraph
 import CatenaTensors
+import Foundation
 
 /// What a verification looked at.
 public struct ChainVerification: Sendable, Hashable, Codable {
@@ -40,18 +41,23 @@ public struct ChainVerifier {
   /// Verifies the chain.
   /// - Throws: `ChainError.verification` with every finding; `FileError` for what cannot be read.
   public func verify() async throws -> ChainVerification {
+    var isFolder: ObjCBool = false
+    guard FileManager.default.fileExists(atPath: folder, isDirectory: &isFolder), isFolder.boolValue else {
+      throw FileError(.missing, folder, "there is no such folder; give the one that 'catena chain' wrote")
+    }
     try checkSums()
-    let manifest = try ChainManifest.decoded(from: readFile("\(folder)/\(ChainFile.manifest)"))
+    let manifest = try ChainManifest.decoded(from: contents(of: ChainFile.manifest))
     guard manifest.model.sha256 == model.sha256 else {
       throw ChainError.verification([
         "the chain was made from '\(manifest.model.file)' (sha256 \(manifest.model.sha256)), not from this network "
           + "(sha256 \(model.sha256 ?? "unknown"))"
       ])
     }
+    guard !manifest.region.samples.isEmpty else { throw ChainError.verification(["the manifest lists no samples"]) }
     let stored = try StoredRegion(folder: folder, names: manifest.region.samples)
     let network = try ChainNetwork(model: model, batch: min(stored.region.count, 32))
     let selection = try selection(of: manifest, in: network)
-    let chain = try ONNXModel(contentsOf: "\(folder)/\(ChainFile.network)")
+    let chain = try storedNetwork()
     var result = try checkConstants(of: chain, manifest)
     try checkStructure(of: network, selection, manifest)
     let factors = try SoftFactors(folder: folder, network: network, selection)
@@ -61,8 +67,20 @@ public struct ChainVerifier {
     return result
   }
 
+  // What is wrong with a file of the chain is a finding; what is wrong with the source network is the caller's error.
+
+  private func contents(of file: String) throws(ChainError) -> [UInt8] {
+    do { return try readFile("\(folder)/\(file)") } catch { throw .verification([error.description]) }
+  }
+
+  private func storedNetwork() throws(ChainError) -> ONNXModel {
+    do { return try ONNXModel(contentsOf: "\(folder)/\(ChainFile.network)") } catch {
+      throw .verification(["\(ChainFile.network): \(error)"])
+    }
+  }
+
   private func checkSums() throws {
-    let bytes = try readFile("\(folder)/\(ChainFile.sums)")
+    let bytes = try contents(of: ChainFile.sums)
     var findings: [String] = []
     var listed: Set<String> = []
     for line in String(decoding: bytes, as: UTF8.self).split(separator: "\n") {
@@ -73,9 +91,11 @@ public struct ChainVerifier {
         throw ChainError.verification(["\(ChainFile.sums) lists '\(file)', which is no file of a chain"])
       }
       listed.insert(file)
-      if try SHA256.hexDigest(of: readFile("\(folder)/\(file)")) != fields[0] {
-        findings.append("\(file) has changed since the chain was written")
-      }
+      do {
+        if try SHA256.hexDigest(of: readFile("\(folder)/\(file)")) != fields[0] {
+          findings.append("\(file) has changed since the chain was written")
+        }
+      } catch { findings.append(error.description) }
     }
     for file in ChainFile.summed where !listed.contains(file) {
       findings.append("\(ChainFile.sums) does not list \(file)")
@@ -118,12 +138,12 @@ public struct ChainVerifier {
     let sliced = try network.sliced(keeping: selection.units, blocks: selection.blocks)
     var findings: [String] = []
     let rebuilt = try model.sliced(to: sliced.graph, from: network.graph)
-    if try rebuilt.serialized() != readFile("\(folder)/\(ChainFile.network)") {
+    if try rebuilt.serialized() != contents(of: ChainFile.network) {
       findings.append("\(ChainFile.network) is not the network that its manifest describes")
     }
-    let contents = ChainContents(network: network, units: selection.units, blocks: selection.blocks, sliced: sliced)
-    findings += contents.differences(from: manifest)
-    if try Array(manifest.curveTable.utf8) != readFile("\(folder)/\(ChainFile.curve)") {
+    let expected = ChainContents(network: network, units: selection.units, blocks: selection.blocks, sliced: sliced)
+    findings += expected.differences(from: manifest)
+    if try Array(manifest.curveTable.utf8) != contents(of: ChainFile.curve) {
       findings.append("\(ChainFile.curve) is not the curve of the manifest")
     }
     guard findings.isEmpty else { throw ChainError.verification(findings) }

@@ -19,7 +19,7 @@ struct CurveEvaluation {
     }
     let counts = gridCounts(request)
     for count in counts { candidates.append(contentsOf: chains(of: count, along: path, alternatives: 1)) }
-    if case .keep(let fraction) = request {
+    if let fraction = request.budget {
       let budget = Int((fraction * Double(unitCount)).rounded(.down))
       candidates.append(contentsOf: chains(of: budget, along: path, alternatives: 8))
     }
