@@ -7,7 +7,7 @@
 // channels, each is multiplied by its own weights, and the products are transformed back, all by one thread.
 #include "program.h"
 
-// A vector type in a signature that no processor-independent interface has: all these functions are inlined.
+// No vector crosses a call: every function that takes or returns one is inlined.
 #pragma clang diagnostic ignored "-Wpsabi"
 
 enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH, LANES = 16, MAX_PANEL = 4 };
@@ -29,9 +29,19 @@ typedef struct {
   int64_t floats_per_thread;
 } winograd_step;
 
+#define UNROLL _Pragma("clang loop unroll(full)")
+
 CATENA_INLINE vector load(const float *from) { return *(const vector *)from; }
 CATENA_INLINE void store(float *to, vector value) { *(vector *)to = value; }
 CATENA_INLINE vector broadcast(float value) { return (vector){0} + value; }
+
+bool catena_winograd_is_fast(void) {
+#ifdef __OPTIMIZE__
+  return true;
+#else
+  return false;
+#endif
+}
 
 // MARK: Blocks
 
@@ -149,53 +159,83 @@ CATENA_INLINE void transform_source(const winograd_step *step, int64_t tile, flo
         patch[i * PATCH + j] = is_read ? load(corner + (i * width + j) * channels + channel) : (vector){0};
       }
     }
-    for (int32_t j = 0; j < PATCH; j++) to_points(patch + j, PATCH, across + j);
-    for (int32_t i = 0; i < PATCH; i++) to_points(across + i * PATCH, 1, patch + i * PATCH);
+    UNROLL for (int32_t j = 0; j < PATCH; j++) to_points(patch + j, PATCH, across + j);
+    UNROLL for (int32_t i = 0; i < PATCH; i++) to_points(across + i * PATCH, 1, patch + i * PATCH);
     for (int32_t point = 0; point < POINTS; point++) store(to + point * point_stride + channel, patch[point]);
   }
 }
 
-CATENA_INLINE vector post_processed(const winograd_step *step, vector value, int64_t offset, int64_t channel) {
-  for (int32_t i = 0; i < step->post_operation_count; i++) {
-    const catena_post_operation *operation = &step->post_operations[i];
+// The part of a tile that lies inside the image.
+typedef struct {
+  int64_t rows, columns, offset, row_stride, column_stride;
+} tile_part;
+
+#define EACH_RESULT(EXPRESSION) \
+  for (int64_t i = 0; i < part->rows; i++) { \
+    for (int64_t j = 0; j < part->columns; j++) { \
+      int64_t offset = part->offset + i * part->row_stride + j * part->column_stride; \
+      vector value = results[i * TILE + j]; \
+      (void)offset; \
+      results[i * TILE + j] = (EXPRESSION); \
+    } \
+  } \
+  break
+
+// One operation after the other on all results of a tile.
+CATENA_INLINE void post_process(
+  const winograd_step *step, const tile_part *part, int64_t channel, vector *results
+) {
+  for (int32_t number = 0; number < step->post_operation_count; number++) {
+    const catena_post_operation *operation = &step->post_operations[number];
+    const float *operand = step->operands[number];
+    vector low = broadcast(operation->alpha), high = broadcast(operation->beta), zero = {0};
     switch (operation->kind) {
     case CATENA_POST_ELTWISE:
       if (operation->function == CATENA_ELTWISE_CLIP) {
-        value = __builtin_elementwise_min(
-          __builtin_elementwise_max(value, broadcast(operation->alpha)), broadcast(operation->beta));
+        EACH_RESULT(__builtin_elementwise_min(__builtin_elementwise_max(value, low), high));
+      } else if (operation->alpha == 0) {
+        EACH_RESULT(__builtin_elementwise_max(value, zero));
       } else {
-        value = __builtin_elementwise_max(value, (vector){0})
-          + operation->alpha * __builtin_elementwise_min(value, (vector){0});
+        EACH_RESULT(__builtin_elementwise_max(value, zero) + low * __builtin_elementwise_min(value, zero));
       }
-      break;
-    case CATENA_POST_SUM: value += load(step->destination + offset); break;
-    case CATENA_POST_MULTIPLY_CHANNEL: value *= load(step->operands[i] + channel); break;
-    case CATENA_POST_ADD_TENSOR: value += load(step->operands[i] + offset); break;
+    case CATENA_POST_SUM: EACH_RESULT(value + load(step->destination + offset));
+    case CATENA_POST_MULTIPLY_CHANNEL: {
+      vector factor = load(operand + channel);
+      EACH_RESULT(value * factor);
+    }
+    case CATENA_POST_ADD_TENSOR: EACH_RESULT(value + load(operand + offset));
     }
   }
-  return value;
 }
 
 CATENA_INLINE void transform_products(const winograd_step *step, int64_t tile, const float *from, int64_t point_stride) {
   const catena_winograd *problem = &step->problem;
   int64_t channels = problem->destination_channels, width = problem->destination_width;
   tile_place place = place_of(step, tile);
-  int64_t rows = catena_minimum(problem->destination_height - place.row, TILE);
-  int64_t columns = catena_minimum(width - place.column, TILE);
-  int64_t corner = ((place.sample * problem->destination_height + place.row) * width + place.column) * channels;
+  tile_part part = {
+    .rows = catena_minimum(problem->destination_height - place.row, TILE),
+    .columns = catena_minimum(width - place.column, TILE),
+    .offset = ((place.sample * problem->destination_height + place.row) * width + place.column) * channels,
+    .row_stride = width * channels,
+    .column_stride = channels,
+  };
   for (int64_t channel = 0; channel < channels; channel += LANES) {
-    vector products[POINTS], across[TILE * PATCH], results[PATCH * TILE];
+    vector products[POINTS], across[TILE * PATCH], results[TILE * TILE];
     for (int32_t point = 0; point < POINTS; point++) products[point] = load(from + point * point_stride + channel);
-    for (int32_t j = 0; j < PATCH; j++) from_points(products + j, PATCH, across + j);
-    for (int32_t i = 0; i < TILE; i++) from_points(across + i * PATCH, 1, results + i * PATCH);
-    vector bias = step->bias == NULL ? (vector){0} : load(step->bias + channel);
-    for (int64_t i = 0; i < rows; i++) {
-      for (int64_t j = 0; j < columns; j++) {
-        int64_t offset = corner + (i * width + j) * channels + channel;
-        vector value = post_processed(step, results[i * PATCH + j] + bias, offset, channel);
-        store(step->destination + offset, value);
+    UNROLL for (int32_t j = 0; j < PATCH; j++) from_points(products + j, PATCH, across + j);
+    UNROLL for (int32_t i = 0; i < TILE; i++) from_points(across + i * PATCH, 1, results + i * TILE);
+    if (step->bias != NULL) {
+      vector bias = load(step->bias + channel);
+      for (int32_t i = 0; i < TILE * TILE; i++) results[i] += bias;
+    }
+    post_process(step, &part, channel, results);
+    for (int64_t i = 0; i < part.rows; i++) {
+      for (int64_t j = 0; j < part.columns; j++) {
+        store(
+          step->destination + part.offset + i * part.row_stride + j * part.column_stride, results[i * TILE + j]);
       }
     }
+    part.offset += LANES;
   }
 }
 
@@ -210,16 +250,17 @@ CATENA_INLINE void transform_products(const winograd_step *step, int64_t tile, c
       vector sums[ROWS][VECTORS] = {0}; \
       const float *rows[ROWS]; \
       int64_t here = catena_minimum(count - first, ROWS); \
-      for (int32_t i = 0; i < ROWS; i++) rows[i] = left + (first + (i < here ? i : 0)) * depth; \
+      UNROLL for (int32_t i = 0; i < ROWS; i++) rows[i] = left + (first + (i < here ? i : 0)) * depth; \
       for (int64_t k = 0; k < depth; k++) { \
-        for (int32_t i = 0; i < ROWS; i++) { \
-          for (int32_t j = 0; j < VECTORS; j++) { \
-            sums[i][j] += rows[i][k] * load(panel + (k * VECTORS + j) * LANES); \
-          } \
+        vector weights[VECTORS]; \
+        UNROLL for (int32_t j = 0; j < VECTORS; j++) weights[j] = load(panel + (k * VECTORS + j) * LANES); \
+        UNROLL for (int32_t i = 0; i < ROWS; i++) { \
+          UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] += rows[i][k] * weights[j]; \
         } \
       } \
-      for (int32_t i = 0; i < ROWS; i++) { \
-        for (int32_t j = 0; i < here && j < VECTORS; j++) { \
+      UNROLL for (int32_t i = 0; i < ROWS; i++) { \
+        if (i >= here) break; \
+        UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
           store(to + (first + i) * row_stride + j * LANES, sums[i][j]); \
         } \
       } \

@@ -96,8 +96,29 @@ public struct ChainExtractor: Sendable {
     return results
   }
 
+  /// The path of every region. Regions share one program unless the network's own batch does not divide into them.
   private func optimize(
     _ regions: [Region], dense: [[[Float]]], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void
+  ) async throws -> [[ScoreSnapshot]] {
+    let isShared = network.model.fixedBatch.map { $0.isMultiple(of: regions.count) } ?? true
+    let groups = isShared ? [regions.indices] : regions.indices.map { $0..<($0 + 1) }
+    var paths: [[ScoreSnapshot]] = []
+    for group in groups {
+      let done = group.lowerBound / group.count * settings.steps
+      paths += try await optimizeTogether(
+        Array(regions[group]), dense: Array(dense[group]), request: request
+      ) { state in
+        var state = state
+        state.completed += done
+        state.total = groups.count * settings.steps
+        progress(state)
+      }
+    }
+    return paths
+  }
+
+  private func optimizeTogether(
+    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, progress: (ChainProgress) -> Void
   ) async throws -> [[ScoreSnapshot]] {
     let optimizer = try await ChainOptimizer(
       network: network, regions: regions, dense: dense,

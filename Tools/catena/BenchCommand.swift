@@ -306,9 +306,10 @@ private func median(_ samples: [Double]) -> Double {
 
 /// The largest resident set of this process so far; getrusage would count that of the process that started this one.
 private func peakResidentBytes() -> Int {
-  let status = FileManager.default.contents(atPath: "/proc/self/status").map { String(decoding: $0, as: UTF8.self) }
-  let line = status?.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
-  return (line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) } ?? 0) * 1024
+  guard let status = FileManager.default.contents(atPath: "/proc/self/status") else { return 0 }
+  let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+  let kibibytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }
+  return (kibibytes ?? 0) * 1024
 }
 
 private struct TimingReport: Encodable {

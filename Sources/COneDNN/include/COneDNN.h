@@ -124,6 +124,8 @@ typedef struct {
   int64_t pad_top, pad_left;
 } catena_winograd;
 
+// Whether this build runs the kernel faster than a generated convolution: only an optimised one does.
+bool catena_winograd_is_fast(void);
 size_t catena_winograd_weight_bytes(const catena_winograd *problem);
 size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t threads);
 // Brings weights in row-major order (destination channels, source channels, 3, 3) into the form that is multiplied.

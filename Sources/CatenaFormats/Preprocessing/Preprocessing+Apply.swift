@@ -62,21 +62,17 @@ extension Preprocessing {
             .unsuitable, name,
             "is \(image.width) x \(image.height) pixels where a centre of \(size) x \(size) is to be cut out")
         }
-        let left = (Double(image.width - size) / 2).rounded(.toNearestOrEven)
-        let top = (Double(image.height - size) / 2).rounded(.toNearestOrEven)
-        image = image.cropped(left: Int(left), top: Int(top), width: size, height: size)
+        image = image.centre(width: size, height: size)
       case .centreCropFraction(let fraction):
-        let (left, top) = (margin(image.width, fraction), margin(image.height, fraction))
-        image = image.cropped(
-          left: left, top: top, width: image.width - 2 * left, height: image.height - 2 * top)
+        image = image.centre(width: share(image.width, fraction), height: share(image.height, fraction))
       }
     }
     return image
   }
 
-  /// TensorFlow's margin on each side.
-  private func margin(_ size: Int, _ fraction: Double) -> Int {
-    min(Int((Double(size) - Double(size) * fraction) / 2), (size - 1) / 2)
+  /// `fraction` of `size` pixels, at least one.
+  private func share(_ size: Int, _ fraction: Double) -> Int {
+    max(1, Int((Double(size) * fraction).rounded(.toNearestOrEven)))
   }
 }
 
@@ -86,6 +82,13 @@ extension Image {
   ) throws(FileError) -> Image {
     try Image.checkSize(width: width, height: height, path: name)
     return resized(width: width, height: height, resampling: resampling)
+  }
+
+  /// The centre of `width` x `height` pixels.
+  fileprivate func centre(width: Int, height: Int) -> Image {
+    let left = (Double(self.width - width) / 2).rounded(.toNearestOrEven)
+    let top = (Double(self.height - height) / 2).rounded(.toNearestOrEven)
+    return cropped(left: Int(left), top: Int(top), width: width, height: height)
   }
 
   /// The part of `width` x `height` pixels whose top left pixel is (`left`, `top`).

@@ -11,7 +11,7 @@ public struct Preprocessing: Sendable, Hashable {
     case resize(width: Int, height: Int, Resampling)
     /// The centre, `size` pixels square; the offset is rounded to even at one half, as in torchvision.
     case centreCrop(size: Int)
-    /// The centre, the given share of both sides; the offset is rounded down, as in TensorFlow.
+    /// The centre, the given share of both sides; size and offset are rounded, to even at one half.
     case centreCropFraction(Double)
   }
 

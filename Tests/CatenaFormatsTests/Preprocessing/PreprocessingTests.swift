@@ -105,11 +105,11 @@ struct PreprocessingTests {
     #expect(fileError { () throws(FileError) in try job.resized(image, name: "a") }?.kind == .tooLarge)
   }
 
-  @Test("TensorFlow's centre of 87.5 % of 299 pixels is 263 pixels")
+  @Test("the centre of 87.5 % of 299 pixels is 262 pixels")
   func fraction() throws {
     let image = Image(width: 299, height: 1, pixels: (0..<299).flatMap { [UInt8($0 / 2), 0, 0] })
     let result = try Preprocessing(steps: [.centreCropFraction(0.875)]).resized(image, name: "a")
-    #expect(result.width == 263)
+    #expect(result.width == 262)
     #expect(result.pixels[0] == 9)
   }
 }

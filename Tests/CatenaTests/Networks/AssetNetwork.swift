@@ -87,7 +87,8 @@ struct AssetNetwork: Sendable, CustomTestStringConvertible {
       name: "mobilenet_v2_1.0_224_dequant", preprocessing: "mobilenet", images: .imageNet, correct: 171,
       classShift: 1, shortCount: 40),
     AssetNetwork(name: "resnet18_ktb", preprocessing: "imagenet", images: .imageNet, correct: 165, shortCount: 40),
-    AssetNetwork(name: "resnet50_pqf_large", preprocessing: "imagenet", images: .imageNet, correct: 175, shortCount: 40),
+    AssetNetwork(
+      name: "resnet50_pqf_large", preprocessing: "imagenet", images: .imageNet, correct: 175, shortCount: 40),
   ]
 
   static let convolutional = all.filter(\.isConvolutional)

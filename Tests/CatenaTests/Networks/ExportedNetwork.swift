@@ -21,21 +21,23 @@ struct ExportedNetwork: Sendable, CustomTestStringConvertible {
       let input: String
       let logits: String
       let cotangent: String
-      let input_gradient: String
+      let inputGradient: String
     }
     let networks: [Network]
   }
 
   /// All of them, or why there are none.
   static let found = Result {
-    let manifest = try JSONDecoder().decode(Manifest.self, from: Data(contentsOf: folder.appending(path: "manifest.json")))
+    let decoder = JSONDecoder()
+    decoder.keyDecodingStrategy = .convertFromSnakeCase
+    let manifest = try decoder.decode(Manifest.self, from: Data(contentsOf: folder.appending(path: "manifest.json")))
     return manifest.networks.flatMap { network in
       network.models.map { model in
         ExportedNetwork(
           name: network.name, file: model.file,
           tensors: [
             "input": network.input, "logits": network.logits, "cotangent": network.cotangent,
-            "gradient": network.input_gradient,
+            "gradient": network.inputGradient,
           ])
       }
     }

@@ -41,7 +41,9 @@ struct UnitMask: Sendable {
   /// The branches' gates, 0 or 1, of one region.
   var blockGates: Tensor { Self.gates(blocks) }
 
-  private static func gates(_ kept: [Bool]) -> Tensor { Tensor(kept.map { $0 ? Float(1) : 0 }, shape: [1, kept.count]) }
+  private static func gates(_ kept: [Bool]) -> Tensor {
+    Tensor(kept.map { $0 ? Float(1) : 0 }, shape: [1, kept.count])
+  }
 
   /// The channels of the units that do not stay.
   var deadChannels: [ZeroedChannels] {

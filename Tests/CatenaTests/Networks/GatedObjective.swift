@@ -1,0 +1,51 @@
+import Catena
+
+/// A gated network's objective, the mean of KL(p || p_gated) over the samples, with all its gradients.
+struct GatedObjective {
+  private var graph: Graph
+  private let input: ValueID
+  private let target: ValueID
+  private let dense: ValueID
+  private let gated: GatedGraph
+  private let values: [ValueID]
+  /// What is gated.
+  let sites: GateSites
+
+  /// What a run gives; the names are those of the peer's file.
+  static let names = ["kl", "logits", "grad_input", "grad_a", "grad_c"]
+
+  /// The objective of `network`, whose gates are sigmoids of their scores.
+  init(_ network: Graph, gateGradients: GradientRules.GateGradients = .fromOutput) throws {
+    sites = network.gateSites()
+    gated = try network.gated(sites)
+    graph = gated.graph
+    input = network.inputs[0]
+    dense = network.outputs[0]
+    let logits = graph.outputs[0]
+    let type = graph.type(logits)
+    target = graph.addInput("target", type)
+    let logGated = try graph.add(.logSoftmax(axes: [1]), logits)
+    let distance = try graph.add(.binary(.subtract), target, logGated)
+    let terms = try graph.add(.binary(.multiply), graph.add(.unary(.exponential), target), distance)
+    let sum = try graph.add(.reduce(Reduce(.sum, axes: [0, 1], keepsDimensions: false)), terms)
+    let count = graph.addConstant("samples", Tensor(scalar: Float(type.shape[0])))
+    let divergence = try graph.add(.binary(.divide), sum, count)
+    let sources = [input, gated.scores] + (gated.blockScores.map { [$0] } ?? [])
+    let derivative = try graph.differentiating(
+      [DerivativeTarget(divergence)], withRespectTo: sources, rules: GradientRules(gateGradients: gateGradients))
+    graph = derivative.graph
+    values = [divergence, logits] + sources.compactMap { derivative.gradients[$0] }
+  }
+
+  /// Runs it on samples; the target is the dense network's.
+  func results(
+    _ network: Graph, _ samples: Tensor, _ scores: Tensor, _ blockScores: Tensor?, on backend: any Backend
+  ) async throws -> [String: Tensor] {
+    let logits = try await Run.values([dense], of: network, [input: samples], on: backend)[0]
+    let target = Tensor(rows: logits.rows.map { logProbabilities($0).map(Float.init) })
+    var inputs = [input: samples, self.target: target, gated.scores: scores]
+    if let id = gated.blockScores, let blockScores { inputs[id] = blockScores }
+    let found = try await Run.values(values, of: graph, inputs, on: backend)
+    return Dictionary(uniqueKeysWithValues: zip(Self.names, found))
+  }
+}
