@@ -144,7 +144,7 @@ extension BenchCommand {
       discussion: """
         "limit" is the time that the measured limits of the machine allow (the larger of operations over the matrix \
         product's rate and bytes over the copy's rate) as part of the time taken. Single kernels are timed one after \
-        the other; each includes starting its threads.
+        the other, the fastest of the runs counts; each includes starting its threads.
         """)
 
     @OptionGroup private var work: WorkOptions
@@ -304,7 +304,7 @@ private func median(_ samples: [Double]) -> Double {
   return sorted.count.isMultiple(of: 2) ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
 }
 
-/// The largest resident set of this process so far.
+/// The largest resident set of this process so far; getrusage would count that of the process that started this one.
 private func peakResidentBytes() -> Int {
   guard let status = FileManager.default.contents(atPath: "/proc/self/status") else { return 0 }
   let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
@@ -426,7 +426,7 @@ private final class CopiedBlock: @unchecked Sendable {
 private struct Profile: Encodable {
   struct Row: Encodable {
     var kernel: KernelRecord
-    /// The median over the runs.
+    /// The fastest of the runs, as the limits are: what else the machine does hits single kernels at random.
     var seconds: Double
     var limitSeconds: Double
   }
@@ -440,7 +440,7 @@ private struct Profile: Encodable {
     var bytes: Int
   }
   var limits: MachineLimits
-  /// The median of whole runs, in which kernels are not timed singly.
+  /// The fastest whole run, in which kernels are not timed singly.
   var secondsPerRun: Double
   var rows: [Row]
 
@@ -449,11 +449,11 @@ private struct Profile: Encodable {
       throw ComputeError.mismatch("only the CPU back end times single kernels")
     }
     self.limits = limits
-    secondsPerRun = median(try await timing.seconds(of: job.run))
+    secondsPerRun = try await timing.seconds(of: job.run).min() ?? 0
     var runs: [[Double]] = []
     for _ in 0..<timing.runs { runs.append(try await executable.runTimed()) }
     rows = executable.kernels.enumerated().map { index, kernel in
-      Row(kernel: kernel, seconds: median(runs.map { $0[index] }), limitSeconds: limits.seconds(kernel))
+      Row(kernel: kernel, seconds: runs.map { $0[index] }.min() ?? 0, limitSeconds: limits.seconds(kernel))
     }
   }
 
