@@ -9,6 +9,14 @@ public struct ChainPoint: Sendable, Hashable {
   /// The optimisation step whose scores were used; `nil` for the dense network.
   public var step: Int?
 
+  /// An evaluated chain.
+  package init(selection: ChainSelection, binary: Fidelity, soft: Fidelity, step: Int?) {
+    self.selection = selection
+    self.binary = binary
+    self.soft = soft
+    self.step = step
+  }
+
   /// The fraction of units kept.
   public var keptFraction: Double { Double(selection.keptCount) / Double(max(selection.units.count, 1)) }
 

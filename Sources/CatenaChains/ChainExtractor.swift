@@ -74,7 +74,13 @@ public struct ChainExtractor: Sendable {
     var dense: [[[Float]]] = []
     for region in regions {
       try check(region)
-      dense.append(try await evaluator.denseLogits(of: region))
+      let logits = try await evaluator.denseLogits(of: region)
+      if let sample = logits.firstIndex(where: { !$0.allSatisfy(\.isFinite) }) {
+        throw ChainError.mismatch(
+          "the network's own outputs for '\(region.sampleNames[sample])' are not finite numbers: its weights are damaged "
+            + "or the preprocessing is not the network's")
+      }
+      dense.append(logits)
     }
     let paths = try await optimize(regions, dense: dense, request: request, progress: progress)
     var results: [ChainResult] = []
@@ -96,8 +102,29 @@ public struct ChainExtractor: Sendable {
     return results
   }
 
+  /// The path of every region. Regions share one program unless the network's own batch does not divide into them.
   private func optimize(
     _ regions: [Region], dense: [[[Float]]], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void
+  ) async throws -> [[ScoreSnapshot]] {
+    let isShared = network.model.fixedBatch.map { $0.isMultiple(of: regions.count) } ?? true
+    let groups = isShared ? [regions.indices] : regions.indices.map { $0..<($0 + 1) }
+    var paths: [[ScoreSnapshot]] = []
+    for group in groups {
+      let done = group.lowerBound / group.count * settings.steps
+      paths += try await optimizeTogether(
+        Array(regions[group]), dense: Array(dense[group]), request: request
+      ) { state in
+        var state = state
+        state.completed += done
+        state.total = groups.count * settings.steps
+        progress(state)
+      }
+    }
+    return paths
+  }
+
+  private func optimizeTogether(
+    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, progress: (ChainProgress) -> Void
   ) async throws -> [[ScoreSnapshot]] {
     let optimizer = try await ChainOptimizer(
       network: network, regions: regions, dense: dense,

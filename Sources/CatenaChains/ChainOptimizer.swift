@@ -8,13 +8,14 @@ import Foundation
 package final class ChainOptimizer: Sendable {
   /// The compiled step.
   package let executable: any Executable
-  private let step: ChainProgram
+  /// The step.
+  package let step: ChainProgram
   private let chunks: [Chunk]
   private let regionCount: Int
   private let settings: ChainSettings
 
   /// What the plan holds.
-  var memoryPlan: MemoryPlan { executable.memoryPlan }
+  package var memoryPlan: MemoryPlan { executable.memoryPlan }
 
   /// What one run reads: part of every region.
   private struct Chunk: Sendable {
@@ -116,15 +117,15 @@ package final class ChainOptimizer: Sendable {
   }
 
   /// The gates of every region in the last step.
-  func snapshots(atStep count: Int) async throws -> [ScoreSnapshot] {
+  package func snapshots(atStep count: Int) async throws -> [ScoreSnapshot] {
     let units = try await executable.read(step.unitGates).rowsOfFloats()
     var blocks = [[Float]](repeating: [], count: regionCount)
     if let blockGates = step.blockGates { blocks = try await executable.read(blockGates).rowsOfFloats() }
     return zip(units, blocks).map { ScoreSnapshot(step: count, unitGates: $0, blockGates: $1) }
   }
 
-  /// The divergence (of the last chunk) and the soft size of every region after the last step.
-  func state() async throws -> [(divergence: Double, size: Double)] {
+  /// The divergence and the soft size of every region after the last step.
+  package func state() async throws -> [(divergence: Double, size: Double)] {
     let divergence = try await executable.read(step.divergence).floats
     let size = try await executable.read(step.size).floats
     return zip(divergence, size).map { (Double($0), Double($1)) }
