@@ -27,8 +27,8 @@ enum AssetImages: String, Sendable {
       return (chosen, chosen.compactMap(\.label))
     case .tinyImageNet, .imageNet:
       let table = self == .imageNet ? "images.csv" : "labels.csv"
-      let lines = try String(contentsOfFile: "\(path)/\(table)", encoding: .utf8).split(separator: "\n").dropFirst()
-      let rows = lines.map { $0.split(separator: ",") }
+      let text = try String(contentsOfFile: "\(path)/\(table)", encoding: .utf8)
+      let rows = text.split(whereSeparator: \.isNewline).dropFirst().map { $0.split(separator: ",") }
       let chosen = evenly(rows.count, limit).map { rows[$0] }
       let classes = try chosen.map { try #require(Int($0[1])) }
       return (try SampleSource.samples(chosen.map { "\(path)/\($0[0])" }), classes)

@@ -8,6 +8,7 @@ extension SlicedModelWriter {
   ) throws(ONNXError) {
     guard group.count == 1, kept.count == 1 else { return }
     let data = kept[0].inputs.first.map { sliced.shape($0) } ?? .scalar
+    let oldData = group[0].inputs.first.map { original.shape($0) } ?? .scalar
     let before = group[0]
     let after = kept[0]
     switch (before.operation, after.operation) {
@@ -17,8 +18,9 @@ extension SlicedModelWriter {
       if old.convolution.groups != new.convolution.groups { proto.set(.int("group", new.convolution.groups)) }
     case (.split(_, let old), .split(let axis, let new)) where old != new:
       editSplit(&proto, sizes: new, extent: data[axis])
-    case (.slice(let old), .slice(let new)) where old != new:
-      try editSlice(&proto, index, new, data)
+    // Bounds that count from the end, or are computed from the extent, change their meaning with the extent.
+    case (.slice(let old), .slice(let new)) where old != new || oldData != data:
+      try editSlice(&proto, index, old, oldData, new, data)
     case (.pad(let old), .pad(let new)) where old != new: try editPad(&proto, index, new)
     case (.reshape(let old), .reshape(let new)) where proto.opType == "Reshape" && old != new:
       try editReshape(&proto, index, old, new, data)
@@ -83,15 +85,14 @@ extension SlicedModelWriter {
   }
 
   private mutating func editSlice(
-    _ proto: inout Onnx_NodeProto, _ index: Int, _ new: Slice, _ shape: Shape
+    _ proto: inout Onnx_NodeProto, _ index: Int, _ old: Slice, _ oldShape: Shape, _ new: Slice, _ shape: Shape
   ) throws(ONNXError) {
     let isOld = model.opset < 10
     func values(_ name: String, _ position: Int) -> [Int]? {
       isOld ? proto.attribute.first { $0.name == name }?.ints.map(Int.init) : literal(proto, position)
     }
     guard var starts = values("starts", 1), var ends = values("ends", 2) else {
-      // Computed bounds follow the shapes they are computed from; the check at the end tells whether they do.
-      return
+      return stateSlice(&proto, index, old, oldShape, new, shape)
     }
     let axes = values("axes", 3) ?? Array(starts.indices)
     let steps = values("steps", 4) ?? [Int](repeating: 1, count: starts.count)
@@ -111,6 +112,27 @@ extension SlicedModelWriter {
       state(starts, in: &proto, 1, "starts")
       state(ends, in: &proto, 2, "ends")
     }
+  }
+
+  /// States bounds that the file computes, as halves of a number of channels, where they do not depend on the batch.
+  /// Others follow the shapes that they are computed from; the check at the end tells whether they do.
+  private mutating func stateSlice(
+    _ proto: inout Onnx_NodeProto, _ index: Int, _ old: Slice, _ oldShape: Shape, _ new: Slice, _ shape: Shape
+  ) {
+    func isWhole(_ slice: Slice, _ shape: Shape, _ axis: Int) -> Bool {
+      slice.starts[axis] == 0 && slice.sizes[axis] == shape[axis] && slice.steps[axis] == 1
+    }
+    var atOtherBatch = old
+    if case .slice(let other)? = otherGroups[index]?.first?.operation { atOtherBatch = other }
+    let axes = new.starts.indices.filter { !isWhole(old, oldShape, $0) || !isWhole(new, shape, $0) }
+    let isFixed = axes.allSatisfy { axis in
+      old.starts[axis] == atOtherBatch.starts[axis] && old.sizes[axis] == atOtherBatch.sizes[axis]
+    }
+    guard !axes.isEmpty, isFixed else { return }
+    state(axes.map { new.starts[$0] }, in: &proto, 1, "starts")
+    state(axes.map { new.end(of: $0) }, in: &proto, 2, "ends")
+    state(axes, in: &proto, 3, "axes")
+    state(axes.map { new.steps[$0] }, in: &proto, 4, "steps")
   }
 
   private mutating func editPad(_ proto: inout Onnx_NodeProto, _ index: Int, _ pad: Pad) throws(ONNXError) {
