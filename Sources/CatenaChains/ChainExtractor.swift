@@ -74,7 +74,13 @@ public struct ChainExtractor: Sendable {
     var dense: [[[Float]]] = []
     for region in regions {
       try check(region)
-      dense.append(try await evaluator.denseLogits(of: region))
+      let logits = try await evaluator.denseLogits(of: region)
+      if let sample = logits.firstIndex(where: { !$0.allSatisfy(\.isFinite) }) {
+        throw ChainError.mismatch(
+          "the network's own outputs for '\(region.sampleNames[sample])' are not finite numbers: its weights are damaged "
+            + "or the preprocessing is not the network's")
+      }
+      dense.append(logits)
     }
     let paths = try await optimize(regions, dense: dense, request: request, progress: progress)
     var results: [ChainResult] = []

@@ -10,14 +10,13 @@ struct StoredRegion {
   let chainLogits: [[Float]]
 
   init(folder: String, names: [String]) throws {
-    let path = "\(folder)/\(ChainFile.region)"
-    let stored = try Safetensors.read(path)
-    guard let samples = stored["samples"], samples.shape.rank > 0, samples.shape[0] == names.count else {
+    let tensors = try stored { () throws(FileError) in try Safetensors.read("\(folder)/\(ChainFile.region)") }
+    guard let samples = tensors["samples"], samples.shape.rank > 0, samples.shape[0] == names.count else {
       throw ChainError.verification(["\(ChainFile.region) lacks the \(names.count) samples that the manifest lists"])
     }
     region = try Region(name: "stored", samples: samples, sampleNames: names)
     func logits(_ name: String) throws(ChainError) -> [[Float]] {
-      guard let table = stored[name], table.elementType == .float32, table.shape.rank == 2, table.shape[1] > 0,
+      guard let table = tensors[name], table.elementType == .float32, table.shape.rank == 2, table.shape[1] > 0,
         table.shape[0] == names.count
       else { throw .verification(["\(ChainFile.region) lacks '\(name)', one row for each of \(names.count) samples"]) }
       return table.rowsOfFloats()
@@ -36,10 +35,10 @@ struct SoftFactors {
   let blocks: [Float]
 
   init(folder: String, network: ChainNetwork, _ kept: KeptUnits) throws {
-    let stored = try Safetensors.read("\(folder)/\(ChainFile.scores)")
+    let tensors = try stored { () throws(FileError) in try Safetensors.read("\(folder)/\(ChainFile.scores)") }
     var findings: [String] = []
     func factors(_ name: String, kept: some Collection<Bool>) -> [Float] {
-      guard let tensor = stored[name], tensor.elementType == .float32, tensor.shape == [kept.count] else {
+      guard let tensor = tensors[name], tensor.elementType == .float32, tensor.shape == [kept.count] else {
         findings.append("\(ChainFile.scores) lacks '\(name)', \(kept.count) factors")
         return []
       }
@@ -113,7 +112,8 @@ struct OutputCheck {
     }
     let budget = (manifest.request.budget ?? 1) * Double(manifest.size.units.total)
     let isMet =
-      Double(manifest.size.units.kept) <= budget && claimed.binary.agreement >= manifest.request.leastAgreement ?? 0
+      Double(manifest.size.units.kept) <= budget
+      && claimed.binary.agreement >= manifest.request.leastAgreement ?? 0
     if manifest.met != isMet { findings.append("the manifest says wrongly whether the request is met") }
     return findings
   }

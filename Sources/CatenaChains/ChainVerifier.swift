@@ -53,30 +53,21 @@ public struct ChainVerifier {
           + "(sha256 \(model.sha256 ?? "unknown"))"
       ])
     }
-    guard !manifest.region.samples.isEmpty else { throw ChainError.verification(["the manifest lists no samples"]) }
-    let stored = try StoredRegion(folder: folder, names: manifest.region.samples)
-    let network = try ChainNetwork(model: model, batch: min(stored.region.count, 32))
+    let region = try StoredRegion(folder: folder, names: manifest.region.samples)
+    let network = try ChainNetwork(model: model, batch: min(region.region.count, 32))
     let selection = try selection(of: manifest, in: network)
-    let chain = try storedNetwork()
+    let chain = try stored { () throws(ONNXError) in try ONNXModel(contentsOf: "\(folder)/\(ChainFile.network)") }
     var result = try checkConstants(of: chain, manifest)
     try checkStructure(of: network, selection, manifest)
     let factors = try SoftFactors(folder: folder, network: network, selection)
-    let outputs = OutputCheck(network: network, chain: chain, stored: stored, backend: backend)
-    result.samples = stored.region.count
+    let outputs = OutputCheck(network: network, chain: chain, stored: region, backend: backend)
+    result.samples = region.region.count
     result.largestDifference = try await outputs.check(manifest, selection, factors)
     return result
   }
 
-  // What is wrong with a file of the chain is a finding; what is wrong with the source network is the caller's error.
-
   private func contents(of file: String) throws(ChainError) -> [UInt8] {
-    do { return try readFile("\(folder)/\(file)") } catch { throw .verification([error.description]) }
-  }
-
-  private func storedNetwork() throws(ChainError) -> ONNXModel {
-    do { return try ONNXModel(contentsOf: "\(folder)/\(ChainFile.network)") } catch {
-      throw .verification(["\(ChainFile.network): \(error)"])
-    }
+    try stored { () throws(FileError) in try readFile("\(folder)/\(file)") }
   }
 
   private func checkSums() throws {
@@ -148,6 +139,12 @@ public struct ChainVerifier {
     }
     guard findings.isEmpty else { throw ChainError.verification(findings) }
   }
+}
+
+/// What `read` gives of a chain's folder. What is wrong with a file there is a finding; what is wrong with the source
+/// network is the caller's error.
+func stored<Value, Failure: Error>(_ read: () throws(Failure) -> Value) throws(ChainError) -> Value {
+  do { return try read() } catch { throw .verification(["\(error)"]) }
 }
 
 /// The units and blocks that a manifest says are kept.

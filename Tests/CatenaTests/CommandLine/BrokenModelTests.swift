@@ -70,7 +70,7 @@ struct BrokenModel: Sendable, CustomTestStringConvertible {
   ]
 
   /// A network of one Relu, changed by `change`.
-  private static func model(_ change: (inout Onnx_ModelProto) -> Void) throws -> [UInt8] {
+  static func model(_ change: (inout Onnx_ModelProto) -> Void) throws -> [UInt8] {
     var proto = Onnx_ModelProto()
     proto.irVersion = 7
     var version = Onnx_OperatorSetIdProto()
@@ -128,6 +128,31 @@ extension CommandLineTests {
       #expect(result.exitCode == 65)
       let nodes = try #require(try result.json()["unsupported"] as? [[String: Any]])
       #expect(nodes.compactMap { $0["operatorType"] as? String } == ["NonMaxSuppression", "acme.Mystery"])
+    }
+
+    @Test("a network whose outputs are no numbers is refused")
+    func notFinite() async throws {
+      let folder = try TemporaryFolder()
+      let bytes = try BrokenModel.model { proto in
+        proto.graph.input = [Onnx_ValueInfoProto("input", TensorType(.float32, [1, 3, 32, 32]))]
+        proto.graph.output = [Onnx_ValueInfoProto("output", TensorType(.float32, [1, 2]))]
+        proto.graph.initializer = [
+          Tensor([Float](repeating: 0.1, count: 12), shape: [4, 3, 1, 1]).proto(named: "filters"),
+          Tensor([Float](repeating: .nan, count: 8), shape: [4, 2]).proto(named: "weight"),
+        ]
+        proto.graph.node = [
+          Onnx_NodeProto("Conv", inputs: ["input", "filters"], outputs: ["a"], attributes: []),
+          Onnx_NodeProto("GlobalAveragePool", inputs: ["a"], outputs: ["b"], attributes: []),
+          Onnx_NodeProto("Flatten", inputs: ["b"], outputs: ["c"], attributes: []),
+          Onnx_NodeProto("MatMul", inputs: ["c", "weight"], outputs: ["output"], attributes: []),
+        ]
+      }
+      let path = try folder.write(bytes, to: "model.onnx")
+      let result = try await CatenaProgram.run([
+        "chain", path, Shipped.records, "--preprocess", "raw", "--keep", "50%", "--out", folder.file("chain"),
+      ])
+      #expect(result.exitCode == 65 && result.errors.contains("not finite numbers"), "\(result)")
+      #expect(try folder.names == ["model.onnx"])
     }
   }
 }

@@ -73,7 +73,8 @@ extension ONNXModel {
       case .symbolic(let name) where name.isEmpty ? axis == 0 : name == batchName: extents.append(Int64(batch))
       case .symbolic(let name):
         throw .binding(
-          "the extent '\(name)' (axis \(axis)) of the input '\(input.name)' is open; only the batch may be: bind it first"
+          "the extent '\(name)' (axis \(axis)) of the input '\(input.name)' is open; only the batch may be: "
+            + "export the network with a fixed one, or bind it first"
         )
       }
     }
