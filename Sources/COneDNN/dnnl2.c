@@ -6,7 +6,7 @@
 
 extern void omp_set_num_threads(int count);
 
-enum { MAX_POST_OPERATIONS = 8, MAX_ARGUMENTS = 5 + MAX_POST_OPERATIONS };
+enum { MAX_ARGUMENTS = 5 + CATENA_MAX_POST_OPERATIONS };
 
 #define TRY(call_name, ...) \
   do { \
@@ -72,7 +72,7 @@ struct catena_primitive {
   int source_argument, destination_argument;
   bool has_bias;
   int32_t post_operation_count;
-  dnnl_memory_desc_t operands[MAX_POST_OPERATIONS];
+  dnnl_memory_desc_t operands[CATENA_MAX_POST_OPERATIONS];
   const char *implementation;
 };
 
@@ -101,7 +101,7 @@ static catena_status make_attributes(
   catena_status status = catena_success;
   dnnl_post_ops_t post = NULL;
   const dnnl_memory_desc_t *destination = &primitive->destination;
-  if (count > MAX_POST_OPERATIONS) return (catena_status){dnnl_invalid_arguments, "dnnl_post_ops_append"};
+  if (count > CATENA_MAX_POST_OPERATIONS) return (catena_status){dnnl_invalid_arguments, "dnnl_post_ops_append"};
   TRY(dnnl_primitive_attr_create, attributes);
   TRY(dnnl_primitive_attr_set_scratchpad_mode, *attributes, dnnl_scratchpad_mode_user);
   TRY(dnnl_post_ops_create, &post);

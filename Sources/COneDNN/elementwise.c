@@ -26,9 +26,11 @@ static void plan_blocks(elementwise_step *step) {
   for (int32_t axis = 0; axis < step->rank; axis++) step->elements *= step->extents[axis];
   int64_t inner = step->extents[step->rank - 1];
   int64_t rows = step->rank > 1 ? step->extents[step->rank - 2] : 1;
+  step->units = 0;
+  if (step->elements == 0) return;
   step->row_length = catena_minimum(inner, CATENA_BLOCK);
-  step->rows = inner > CATENA_BLOCK / 2 || inner == 0 ? 1 : catena_minimum(rows, CATENA_BLOCK / inner);
-  step->pieces = inner == 0 ? 0 : (inner + step->row_length - 1) / step->row_length;
+  step->rows = inner > CATENA_BLOCK / 2 ? 1 : catena_minimum(rows, CATENA_BLOCK / inner);
+  step->pieces = (inner + step->row_length - 1) / step->row_length;
   step->row_blocks = (rows + step->rows - 1) / step->rows;
   step->units = step->pieces * step->row_blocks;
   for (int32_t axis = 0; axis < step->rank - 2; axis++) step->units *= step->extents[axis];

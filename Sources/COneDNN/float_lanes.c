@@ -104,6 +104,7 @@ static void execute_slope(
   SLOPE(CATENA_ABSOLUTE_GRADIENT, v > 0 ? g : v < 0 ? -g : 0.0f);
   SLOPE(CATENA_RECIPROCAL_GRADIENT, -g * v * v);
   SLOPE(CATENA_ZERO_GRADIENT, 0.0f);
+  SLOPE(CATENA_NONZERO_GRADIENT, v == 0 ? 0.0f : g);
   default: break;
   }
 }

@@ -41,6 +41,9 @@ public actor CPUExecutable: Executable {
     }
   }
 
+  /// Runs the program once and returns the seconds of every kernel, in the order of `kernels`.
+  package func runTimed() throws(ComputeError) -> [Double] { try program.runTimed() }
+
   /// Copies out a graph output, an input or a carried value.
   public func read(_ value: ValueID) throws(ComputeError) -> Tensor { try program.read(value) }
 

@@ -58,14 +58,20 @@ final class CompiledProgram: @unchecked Sendable {
 
   func run() throws(ComputeError) { try catena_program_run(program, nil).check(device: deviceName) }
 
-  /// Runs once, and says of every kernel how long it took.
-  func runLogged(_ logger: Logger) throws(ComputeError) {
+  /// Runs once. Returns the seconds of every kernel, in the order of `kernels`.
+  func runTimed() throws(ComputeError) -> [Double] {
     var seconds = [Double](repeating: 0, count: catena_program_step_count(program))
     try catena_program_run(program, &seconds).check(device: deviceName)
     var next = 0
-    for (record, count) in zip(kernels, kernelCounts) {
-      let time = seconds[next..<next + count].reduce(0, +)
-      next += count
+    return kernelCounts.map { count in
+      defer { next += count }
+      return seconds[next..<next + count].reduce(0, +)
+    }
+  }
+
+  /// Runs once, and says of every kernel how long it took.
+  func runLogged(_ logger: Logger) throws(ComputeError) {
+    for (record, time) in zip(kernels, try runTimed()) {
       let rates = [Double(record.operations), Double(record.bytes)].map { time > 0 ? $0 / time * 1e-9 : 0 }
       let line = String(
         format: "%@ %@ %@: %.3f ms, %.1f GFLOP/s, %.1f GB/s", record.kind, record.shape.description,

@@ -137,14 +137,25 @@ private struct Grouping {
         add(Group(kind: .single, nodes: [index]))
         continue
       }
-      let joined = node.inputs.compactMap { producers[$0].flatMap { owner[$0] } }
-      guard let group = Set(joined).sorted().last(where: { canJoin($0, index) }) else {
+      guard let group = neighbours(of: node).sorted().last(where: { canJoin($0, index) }) else {
         add(Group(kind: .elementwise, nodes: [index]))
         continue
       }
       groups[group].nodes.append(index)
       owner[index] = group
     }
+  }
+
+  /// The groups that make what a node reads, or read it too.
+  private func neighbours(of node: Node) -> Set<Int> {
+    let shape = graph.walkedShape(node)
+    var result: Set<Int> = []
+    for input in node.inputs {
+      if let group = producers[input].flatMap({ owner[$0] }) { result.insert(group) }
+      guard graph.shape(input) == shape else { continue }
+      result.formUnion((readers[input] ?? []).compactMap { owner[$0] })
+    }
+    return result
   }
 
   /// Whether a node can run in a group's pass, which would then run at the node's place.

@@ -18,6 +18,7 @@ extension Lowering {
       return weights.nodeCount
     }
     let candidates = postOperationCandidates(nodes.dropFirst(weights.nodeCount), behind: value, source: source)
+    if let done = addWinograd(problem, source, weights, candidates, nodes) { return done }
     let (primitive, post) = try best(candidates) { (post) throws(ComputeError) in
       try Primitive.convolution(
         problem.description(
@@ -28,12 +29,18 @@ extension Lowering {
     guard let last = done.last.map({ graph.nodes[$0].outputs[0] }) else { return 0 }
     let result =
       post.accumulated ?? allocate(problem.resultShape, .channelsLast(rank: problem.resultShape.rank), .float32)
-    let kind = done.map { graph.nodes[$0].operation.kernelName }.joined(separator: "+")
     addPrimitive(
-      primitive, record: record(last, kind, implementation: primitive.implementation, operations: problem.operations),
+      primitive,
+      record: record(
+        last, kernelName(of: done), implementation: primitive.implementation, operations: problem.operations),
       source: source, weights: weights.view(for: primitive, in: self), bias: weights.bias, result: result, post: post)
     define(last, result)
     return done.count
+  }
+
+  /// What a kernel that does these nodes is called.
+  func kernelName(of nodes: some Sequence<Int>) -> String {
+    nodes.map { graph.nodes[$0].operation.kernelName }.joined(separator: "+")
   }
 
   /// The first candidate for which code is generated; if there is none, the plain one, whatever runs it.
@@ -107,26 +114,51 @@ extension Lowering {
 
   // MARK: Steps
 
-  /// Adds one execution per region.
+  /// Where a kernel's operands lie, for one region.
+  struct MixingPointers {
+    var source: UnsafeMutableRawPointer
+    var weights: UnsafeMutableRawPointer
+    var bias: UnsafeMutablePointer<Float>?
+    var result: UnsafeMutableRawPointer
+    /// One per post-operation.
+    var operands: [UnsafeRawPointer?]
+  }
+
+  /// Adds one execution of a primitive per region.
   func addPrimitive(
     _ primitive: Primitive, record: KernelRecord, source: View, weights: View, bias: View?, result: View,
     post: PostOperations
+  ) {
+    addMixing(
+      record, source: source, weights: weights, bias: bias, result: result, post: post,
+      scratch: primitive.scratchBytes
+    ) { binder, at throws(ComputeError) in
+      try catena_add_primitive(
+        binder.program, primitive.pointer, at.source, at.weights, at.bias, at.result, at.operands, binder.scratch
+      ).check(device: deviceName)
+    }
+  }
+
+  /// Adds one execution of a mixing kernel per region.
+  func addMixing(
+    _ record: KernelRecord, source: View, weights: View, bias: View?, result: View, post: PostOperations,
+    scratch: Int, _ add: @escaping (Binder, MixingPointers) throws(ComputeError) -> Void
   ) {
     let operands = post.operands.compactMap { $0 }
     let inputs = [source, weights] + [bias].compactMap { $0 } + operands + [post.accumulated].compactMap { $0 }
     var record = record
     record.bytes = (inputs + [result]).reduce(0) { $0 + $1.shape.elementCount * $1.storage.byteCount }
-    addStep(record, reads: inputs, writes: [result], scratch: primitive.scratchBytes) {
-      (binder) throws(ComputeError) in
+    addStep(record, reads: inputs, writes: [result], scratch: scratch) { (binder) throws(ComputeError) in
       for region in 0..<post.regions {
         func slice(_ view: View) -> UnsafeMutableRawPointer {
           binder.pointer(view) + region * (view.shape[0] / post.regions) * view.strides[0] * view.storage.byteCount
         }
-        let operandPointers = post.operands.map { operand in operand.map { UnsafeRawPointer(slice($0)) } }
-        try catena_add_primitive(
-          binder.program, primitive.pointer, slice(source), binder.pointer(weights), bias.map { binder.floats($0) },
-          slice(result), operandPointers, binder.scratch
-        ).check(device: deviceName)
+        try add(
+          binder,
+          MixingPointers(
+            source: slice(source), weights: binder.pointer(weights), bias: bias.map { binder.floats($0) },
+            result: slice(result),
+            operands: post.operands.map { operand in operand.map { UnsafeRawPointer(slice($0)) } }))
       }
     }
   }

@@ -187,7 +187,9 @@ private struct ElementwisePass {
       program.append(kernel.operation, destination, sources[0], a: kernel.a, b: kernel.b)
     case .unaryGradient(let function):
       let kernel = function.kernel
-      program.append(kernel.gradient, destination, sources[0], sources[1], a: kernel.a, b: kernel.b)
+      let isMasked = lowering.maskedByNonzero.contains(node.outputs[0])
+      let operation = isMasked ? CATENA_NONZERO_GRADIENT : kernel.gradient
+      program.append(operation, destination, sources[0], sources[1], a: kernel.a, b: kernel.b)
     case .binary(let function): program.append(function.kernel, destination, sources[0], sources[1])
     case .select: program.append(CATENA_SELECT, destination, sources[0], sources[1], sources[2])
     case .cast: program.append(CATENA_COPY, destination, sources[0])

@@ -14,6 +14,8 @@ final class Lowering {
   let readers: [ValueID: [Int]]
   /// Values that must stay readable when a run is over.
   let observed: Set<ValueID>
+  /// Gradients of ReLU whose mask is where their second operand is not 0.
+  let maskedByNonzero: Set<ValueID>
   var plan = Plan()
   /// Where each value lies, once its producer is lowered.
   var views: [ValueID: View] = [:]
@@ -32,7 +34,9 @@ final class Lowering {
   }
 
   init(graph: Graph, observed: Set<ValueID>, engine: Engine, threads: Int) {
+    let (graph, masked) = graph.maskingByGatedOutputs(observed: observed)
     self.graph = graph
+    maskedByNonzero = masked
     self.engine = engine
     self.threads = threads
     self.observed = observed

@@ -9,6 +9,14 @@ public struct ChainPoint: Sendable, Hashable {
   /// The optimisation step whose scores were used; `nil` for the dense network.
   public var step: Int?
 
+  /// An evaluated chain.
+  package init(selection: ChainSelection, binary: Fidelity, soft: Fidelity, step: Int?) {
+    self.selection = selection
+    self.binary = binary
+    self.soft = soft
+    self.step = step
+  }
+
   /// The fraction of units kept.
   public var keptFraction: Double { Double(selection.keptCount) / Double(max(selection.units.count, 1)) }
 
@@ -34,18 +42,17 @@ public struct ChainCurve: Sendable, Hashable {
   /// The best point that meets the request, or, where none does, the one that comes closest.
   public func answer(to request: ChainRequest) -> (point: ChainPoint, met: Bool) {
     precondition(!points.isEmpty, "a curve has at least the dense network")
-    switch request {
-    case .keep(let fraction):
-      let budget = Int((fraction * Double(points[0].selection.units.count)).rounded(.down))
-      let affordable = points.filter { $0.selection.keptCount <= budget }
-      guard let first = affordable.first else { return (points[points.count - 1], false) }
-      return (affordable.dropFirst().reduce(first) { $1.isBetter(than: $0) ? $1 : $0 }, true)
-    case .agreement(let fraction):
-      let faithful = points.filter { $0.binary.agreement >= fraction }
-      guard let smallest = faithful.last else {
+    let least = request.leastAgreement ?? 0
+    guard let fraction = request.budget else {
+      guard let smallest = points.last(where: { $0.binary.agreement >= least }) else {
         return (points.dropFirst().reduce(points[0]) { $1.isBetter(than: $0) ? $1 : $0 }, false)
       }
       return (smallest, true)
     }
+    let budget = Int((fraction * Double(points[0].selection.units.count)).rounded(.down))
+    let affordable = points.filter { $0.selection.keptCount <= budget }
+    guard let first = affordable.first else { return (points[points.count - 1], false) }
+    let best = affordable.dropFirst().reduce(first) { $1.isBetter(than: $0) ? $1 : $0 }
+    return (best, best.binary.agreement >= least)
   }
 }

@@ -96,8 +96,29 @@ public struct ChainExtractor: Sendable {
     return results
   }
 
+  /// The path of every region. Regions share one program unless the network's own batch does not divide into them.
   private func optimize(
     _ regions: [Region], dense: [[[Float]]], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void
+  ) async throws -> [[ScoreSnapshot]] {
+    let isShared = network.model.fixedBatch.map { $0.isMultiple(of: regions.count) } ?? true
+    let groups = isShared ? [regions.indices] : regions.indices.map { $0..<($0 + 1) }
+    var paths: [[ScoreSnapshot]] = []
+    for group in groups {
+      let done = group.lowerBound / group.count * settings.steps
+      paths += try await optimizeTogether(
+        Array(regions[group]), dense: Array(dense[group]), request: request
+      ) { state in
+        var state = state
+        state.completed += done
+        state.total = groups.count * settings.steps
+        progress(state)
+      }
+    }
+    return paths
+  }
+
+  private func optimizeTogether(
+    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, progress: (ChainProgress) -> Void
   ) async throws -> [[ScoreSnapshot]] {
     let optimizer = try await ChainOptimizer(
       network: network, regions: regions, dense: dense,
@@ -126,15 +147,11 @@ public struct ChainExtractor: Sendable {
   /// The fraction of units that the path heads for.
   private func aim(of request: ChainRequest) -> Double {
     let smallest = Double(selector.smallestCount) / Double(network.sites.unitCount)
-    switch request {
-    case .keep(let fraction): return max(min(fraction, 1), smallest)
-    case .agreement: return max(settings.smallestFraction, smallest)
-    }
+    return max(request.budget.map { min($0, 1) } ?? settings.smallestFraction, smallest)
   }
 
   private func check(_ request: ChainRequest) throws(ChainError) {
-    switch request {
-    case .keep(let fraction):
+    if let fraction = request.budget {
       guard fraction > 0, fraction <= 1 else {
         throw .unreachable("the part to keep must be above 0 % and at most 100 %, not \(percent(fraction))")
       }
@@ -145,7 +162,8 @@ public struct ChainExtractor: Sendable {
           "\(percent(fraction)) of \(units) units are \(budget); the smallest connected chain of this network has "
             + "\(selector.smallestCount) (\(percent(Double(selector.smallestCount) / Double(units), roundedUp: true)))")
       }
-    case .agreement(let fraction):
+    }
+    if let fraction = request.leastAgreement {
       guard fraction > 0, fraction <= 1 else {
         throw .unreachable("the agreement must be above 0 % and at most 100 %, not \(percent(fraction))")
       }

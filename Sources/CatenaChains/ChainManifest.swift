@@ -169,9 +169,24 @@ public struct ChainManifest: Sendable, Hashable, Codable {
 }
 
 extension ChainManifest {
-  /// Deterministic JSON: sorted keys, one element per line.
+  /// The curve for spreadsheets: one line per point.
+  var curveTable: String {
+    var table = "kept_units,kept_fraction,step,binary_agreement,binary_kl,soft_agreement,soft_kl\n"
+    for point in curve {
+      let (binary, soft) = (point.fidelity.binary, point.fidelity.soft)
+      let numbers = [binary.agreement, binary.divergence, soft.agreement, soft.divergence]
+      let step = point.step.map(String.init) ?? ""
+      table += "\(point.keptUnits),\(point.keptFraction),\(step),"
+      table += numbers.map { "\($0)" }.joined(separator: ",") + "\n"
+    }
+    return table
+  }
+
+  /// Deterministic JSON: sorted keys, one element per line. A divergence without bound is the text `inf`.
   public func encoded() throws -> [UInt8] {
     let encoder = JSONEncoder()
+    encoder.nonConformingFloatEncodingStrategy = .convertToString(
+      positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
     encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
     return try Array(encoder.encode(self)) + [UInt8(ascii: "\n")]
   }
@@ -193,7 +208,10 @@ extension ChainManifest {
           "manifest.json is of version \(header.formatVersion); this program reads \(currentVersion): use a newer one"
         ])
       }
-      return try JSONDecoder().decode(ChainManifest.self, from: Data(bytes))
+      let decoder = JSONDecoder()
+      decoder.nonConformingFloatDecodingStrategy = .convertFromString(
+        positiveInfinity: "inf", negativeInfinity: "-inf", nan: "nan")
+      return try decoder.decode(ChainManifest.self, from: Data(bytes))
     } catch let error as ChainError {
       throw error
     } catch {

@@ -18,32 +18,46 @@ public struct ChainNetwork: Sendable {
   ///   samples and one output of logits, or has nothing to leave out.
   public init(model: ONNXModel, batch: Int) throws {
     self.model = model
-    self.batch = model.fixedBatch ?? batch
-    var graph = try model.graph(batch: self.batch)
+    graph = try Self.graph(of: model, batch: batch)
+    self.batch = graph.shape(graph.inputs[0])[0]
+    sites = graph.gateSites()
+    guard sites.unitCount > 0 else { throw ChainError.noUnits }
+  }
+
+  /// The graph of a network that has one input, samples, and ends in one row of logits per sample.
+  static func graph(of model: ONNXModel, batch: Int) throws -> Graph {
+    let batch = model.fixedBatch ?? batch
+    var graph = try model.graph(batch: batch)
     guard graph.inputs.count == 1, let output = graph.outputs.first else {
       throw ChainError.unsupportedOutput(
         "the network has \(graph.inputs.count) inputs and \(graph.outputs.count) outputs; a chain needs one input")
     }
     let logits = graph.logits(behind: output)
     let shape = graph.shape(logits)
-    guard shape.rank >= 2, shape[0] == self.batch, graph.type(logits).elementType.isFloatingPoint else {
+    guard graph.shape(graph.inputs[0]).rank > 0, graph.shape(graph.inputs[0])[0] == batch, shape.rank >= 2,
+      shape[0] == batch, shape.dimensions.dropFirst().max() == shape.elementCount / batch,
+      graph.type(logits).elementType.isFloatingPoint
+    else {
       throw ChainError.unsupportedOutput(
         "the output '\(graph[output].name)' has the shape \(shape): a chain needs one row of logits per sample")
     }
     graph.outputs = [logits]
-    self.graph = graph.pruned()
-    sites = self.graph.gateSites()
-    guard sites.unitCount > 0 else { throw ChainError.noUnits }
+    return graph.pruned()
   }
 }
 
 extension Graph {
   /// The value that a final softmax reads, or the output itself.
   fileprivate func logits(behind output: ValueID) -> ValueID {
-    guard let node = nodes.last(where: { $0.outputs.contains(output) }) else { return output }
-    switch node.operation {
-    case .softmax, .logSoftmax, .identity: return logits(behind: node.inputs[0])
-    default: return output
+    var value = output
+    while let node = nodes.last(where: { $0.outputs.contains(value) }) {
+      value = node.inputs.first ?? value
+      switch node.operation {
+      case .softmax, .logSoftmax: return value
+      case .identity, .reshape: continue
+      default: return output
+      }
     }
+    return output
   }
 }

@@ -5,15 +5,17 @@ import CatenaTensors
 import Foundation
 
 /// Optimises the scores of R regions at once and hands out snapshots of them.
-final class ChainOptimizer: Sendable {
-  private let executable: any Executable
-  private let step: ChainProgram
+package final class ChainOptimizer: Sendable {
+  /// The compiled step.
+  package let executable: any Executable
+  /// The step.
+  package let step: ChainProgram
   private let chunks: [Chunk]
   private let regionCount: Int
   private let settings: ChainSettings
 
   /// What the plan holds.
-  var memoryPlan: MemoryPlan { executable.memoryPlan }
+  package var memoryPlan: MemoryPlan { executable.memoryPlan }
 
   /// What one run reads: part of every region.
   private struct Chunk: Sendable {
@@ -26,7 +28,7 @@ final class ChainOptimizer: Sendable {
   /// - Parameters:
   ///   - dense: the dense network's logits of every region's samples.
   ///   - keep: the fraction of units that each region's search heads for.
-  init(
+  package init(
     network: ChainNetwork, regions: [Region], dense: [[[Float]]], keep: [Double], settings: ChainSettings,
     backend: any Backend, options: CompileOptions
   ) async throws {
@@ -103,7 +105,7 @@ final class ChainOptimizer: Sendable {
   }
 
   /// Makes `count` optimisation steps.
-  func advance(by count: Int) async throws {
+  package func advance(by count: Int) async throws {
     if chunks.count == 1 { return try await executable.run(steps: count) }
     for _ in 0..<count {
       for (index, chunk) in chunks.enumerated() {
@@ -115,15 +117,15 @@ final class ChainOptimizer: Sendable {
   }
 
   /// The gates of every region in the last step.
-  func snapshots(atStep count: Int) async throws -> [ScoreSnapshot] {
+  package func snapshots(atStep count: Int) async throws -> [ScoreSnapshot] {
     let units = try await executable.read(step.unitGates).rowsOfFloats()
     var blocks = [[Float]](repeating: [], count: regionCount)
     if let blockGates = step.blockGates { blocks = try await executable.read(blockGates).rowsOfFloats() }
     return zip(units, blocks).map { ScoreSnapshot(step: count, unitGates: $0, blockGates: $1) }
   }
 
-  /// The divergence (of the last chunk) and the soft size of every region after the last step.
-  func state() async throws -> [(divergence: Double, size: Double)] {
+  /// The divergence and the soft size of every region after the last step.
+  package func state() async throws -> [(divergence: Double, size: Double)] {
     let divergence = try await executable.read(step.divergence).floats
     let size = try await executable.read(step.size).floats
     return zip(divergence, size).map { (Double($0), Double($1)) }

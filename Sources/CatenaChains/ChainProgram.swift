@@ -18,46 +18,47 @@ import Foundation
 /// all gates to 0 or 1. Every region has its own aim, offset, multiplier and stop state, and the schedule runs inside the
 /// program, which needs nothing from the host between steps. (A fixed lambda with a binarising term, ALGORITHMS section
 /// 1.2, lets all scores shrink together or collapses once lambda has grown.)
-struct ChainProgram {
+package struct ChainProgram {
   /// What is compiled.
-  let program: Program
+  package let program: Program
   /// Input: samples, N first.
-  let samples: ValueID
+  package let samples: ValueID
   /// Input: log-probabilities of the dense network, N x K.
-  let target: ValueID
+  package let target: ValueID
   /// Input: weight of each sample, N; 0 for filling. They sum to 1 over all chunks of a region.
-  let sampleWeights: ValueID
+  package let sampleWeights: ValueID
   /// Input: 1 to update after this run, 0 to go on accumulating gradients (scalar).
-  let commit: ValueID
+  package let commit: ValueID
   /// Input: 1 for regions that go on, 0 for those that have stopped, R x 1.
-  let active: ValueID
+  package let active: ValueID
   /// Input: logarithm of the fraction of units aimed at, R x 1.
-  let logKeep: ValueID
+  package let logKeep: ValueID
   /// Carried: the unit scores a, R x U.
-  let scores: ValueID
+  package let scores: ValueID
   /// Carried: the block scores c, R x B; `nil` without blocks.
-  let blockScores: ValueID?
+  package let blockScores: ValueID?
   /// Output: the gates S of the last run, R x U.
-  let unitGates: ValueID
+  package let unitGates: ValueID
   /// Output: the gates alpha of the last run, R x B; `nil` without blocks.
-  let blockGates: ValueID?
-  /// Output: KL of the last run, summed with the sample weights, R.
-  let divergence: ValueID
+  package let blockGates: ValueID?
+  /// Output: KL of the last step, summed with the sample weights over its chunks so far, R.
+  package let divergence: ValueID
   /// Output: mean of alpha S over the units, R x 1.
-  let size: ValueID
+  package let size: ValueID
   /// What the carried inputs besides the scores hold before the first step.
-  let initialState: [ValueID: Tensor]
+  package let initialState: [ValueID: Tensor]
 
   /// Builds the program for a network made for the planned batch, whose only output is the logits.
-  init(network: ChainNetwork, regions: Int, settings: ChainSettings) throws {
+  package init(network: ChainNetwork, regions: Int, settings: ChainSettings) throws {
     var builder = try StepBuilder(network: network, regions: regions, settings: settings)
     let divergence = try builder.addDivergence()
     let gradients = try builder.addGradients(of: divergence)
+    let total = try builder.accumulated(divergence, name: "divergence")
     try builder.addUpdates(gradients)
     try builder.addClock()
     let gated = builder.gated
     builder.graph.outputs =
-      [divergence, builder.size, gated.unitGates] + (gated.blockGates.map { [$0] } ?? [])
+      [total, builder.size, gated.unitGates] + (gated.blockGates.map { [$0] } ?? [])
       + builder.carries.map(\.output)
     program = Program(builder.graph.pruned(), carries: builder.carries)
     samples = network.graph.inputs[0]
@@ -70,7 +71,7 @@ struct ChainProgram {
     blockScores = gated.blockScores
     unitGates = gated.unitGates
     blockGates = gated.blockGates
-    self.divergence = divergence
+    self.divergence = total
     size = builder.size
     initialState = builder.initialState
   }
@@ -87,7 +88,7 @@ private struct ScheduleInputs {
     step = graph.addInput("step", TensorType(.float32, .scalar))
     offset = graph.addInput("offset", TensorType(.float32, [regions, 1]))
     logKeep = graph.addInput("log keep", TensorType(.float32, [regions, 1]))
-    temperature = graph.addInput("temperature", TensorType(.float32, .scalar))
+    temperature = graph.addInput("temperature", TensorType(.float32, [regions, 1]))
   }
 }
 
@@ -133,10 +134,13 @@ private struct StepBuilder {
     size = try graph.add(
       .reduce(Reduce(.mean, axes: [1], keepsDimensions: true)), gated.effectiveGates, name: "size")
     initialState[schedule.step] = Tensor(scalar: Float(0))
-    initialState[schedule.temperature] = Tensor(scalar: settings.firstTemperature)
+    initialState[schedule.temperature] = perRegion(settings.firstTemperature)
     // With all scores near 0, this offset gives the first aim.
-    let first = -settings.firstTemperature * settings.logitOfFirstSize
-    initialState[schedule.offset] = Tensor([Float](repeating: first, count: regions), shape: [regions, 1])
+    initialState[schedule.offset] = perRegion(-settings.firstTemperature * settings.logitOfFirstSize)
+  }
+
+  private func perRegion(_ number: Float) -> Tensor {
+    Tensor([Float](repeating: number, count: regions), shape: [regions, 1])
   }
 
   /// KL(p || p_gated), weighted and summed per region.
@@ -163,7 +167,7 @@ private struct StepBuilder {
   }
 
   /// Adds what earlier chunks left, and starts again after a commit.
-  private mutating func accumulated(_ gradient: ValueID, name: String) throws(GraphError) -> ValueID {
+  mutating func accumulated(_ gradient: ValueID, name: String) throws(GraphError) -> ValueID {
     let accumulator = carriedInput("\(name) so far", graph.type(gradient))
     let total = try graph.sum(accumulator, gradient)
     let keep = try graph.subtract(graph.scalar(1, like: commit), commit)
@@ -255,10 +259,11 @@ private struct StepBuilder {
     carries.append(.init(from: next, to: schedule.offset))
   }
 
-  /// Counts committed steps and cools.
+  /// Counts committed steps, and cools the regions that go on: a region that has stopped keeps its gates.
   mutating func addClock() throws(GraphError) {
     let cooling = log(Double(settings.lastTemperature / settings.firstTemperature)) / Double(settings.steps)
-    let factor = try graph.add(.unary(.exponential), graph.scaled(commit, by: cooling))
+    let mask = try graph.multiply(active, commit)
+    let factor = try graph.add(.unary(.exponential), graph.scaled(mask, by: cooling))
     carries += [
       .init(from: try graph.sum(schedule.step, commit), to: schedule.step),
       .init(from: try graph.multiply(schedule.temperature, factor), to: schedule.temperature),

@@ -7,6 +7,24 @@ public enum ChainRequest: Sendable, Hashable, Codable {
   case keep(fraction: Double)
   /// The smallest chain whose binary mode gives the network's own top-1 class on at least this fraction of the region.
   case agreement(fraction: Double)
+  /// At most this fraction of all units; met only if that chain also reaches this agreement.
+  case keepWithAgreement(fraction: Double, agreement: Double)
+
+  /// The largest fraction of all units allowed, where one is asked for.
+  public var budget: Double? {
+    switch self {
+    case .keep(let fraction), .keepWithAgreement(let fraction, _): fraction
+    case .agreement: nil
+    }
+  }
+
+  /// The agreement asked for.
+  public var leastAgreement: Double? {
+    switch self {
+    case .agreement(let fraction), .keepWithAgreement(_, let fraction): fraction
+    case .keep: nil
+    }
+  }
 }
 
 /// How chains are searched. The defaults are the published setting; every artifact records what was used.

@@ -14,10 +14,12 @@ struct CurveEvaluation {
   func curve(
     along path: [ScoreSnapshot], request: ChainRequest, progress: (Int, Int) -> Void
   ) async throws -> ChainCurve {
-    var candidates = path.map { (selector.hardChain(of: $0), $0.step) }
+    var candidates = path.flatMap { snapshot in
+      BranchRepair.allCases.map { (selector.hardChain(of: snapshot, $0), snapshot.step) }
+    }
     let counts = gridCounts(request)
     for count in counts { candidates.append(contentsOf: chains(of: count, along: path, alternatives: 1)) }
-    if case .keep(let fraction) = request {
+    if let fraction = request.budget {
       let budget = Int((fraction * Double(unitCount)).rounded(.down))
       candidates.append(contentsOf: chains(of: budget, along: path, alternatives: 8))
     }
@@ -54,7 +56,9 @@ struct CurveEvaluation {
       .sorted { left, right in
         left.distance == right.distance ? left.snapshot.step > right.snapshot.step : left.distance < right.distance
       }
-    return ranked.prefix(alternatives).map { (selector.largest(count, of: $0.snapshot), $0.snapshot.step) }
+    return ranked.prefix(alternatives).flatMap { entry in
+      BranchRepair.allCases.map { (selector.largest(count, of: entry.snapshot, $0), entry.snapshot.step) }
+    }
   }
 
   /// How far, on a logarithmic scale, the chain that a snapshot marks itself is from `count` units.

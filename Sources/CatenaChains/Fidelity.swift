@@ -4,18 +4,22 @@ import Foundation
 public struct Fidelity: Sendable, Hashable, Codable {
   /// The fraction of samples for which both give the same top-1 class, over all classes.
   public var agreement: Double
-  /// Mean KL(p || q) in nats: p the dense network's, q the chain's.
+  /// Mean KL(p || q) in nats: p the dense network's, q the chain's; infinite where the chain's outputs are no numbers.
   public var divergence: Double
   /// The number of classes that the chain gives to the samples; 1 for a constant predictor.
   public var predictedClasses: Int
 
-  /// Compares logits, one row per sample.
+  /// Compares logits, one row per sample. A row with NaN or positive infinity predicts nothing.
   public init(dense: [[Float]], chain: [[Float]]) {
     precondition(dense.count == chain.count && !dense.isEmpty, "as many rows on both sides")
     var agreeing = 0
     var total = 0.0
     var classes: Set<Int> = []
     for (denseRow, chainRow) in zip(dense, chain) {
+      guard chainRow.allSatisfy({ $0 < .infinity }) else {
+        total = .infinity
+        continue
+      }
       let predicted = topClass(of: chainRow)
       classes.insert(predicted)
       if topClass(of: denseRow) == predicted { agreeing += 1 }
@@ -45,5 +49,6 @@ public func logProbabilities(_ logits: [Float]) -> [Double] {
 private func klDivergence(from dense: [Float], to chain: [Float]) -> Double {
   let p = logProbabilities(dense)
   let q = logProbabilities(chain)
-  return max(0, zip(p, q).reduce(0) { $0 + exp($1.0) * ($1.0 - $1.1) })
+  // A class without probability adds nothing, whatever the chain gives it.
+  return max(0, zip(p, q).reduce(0) { $1.0 == -.infinity ? $0 : $0 + exp($1.0) * ($1.0 - $1.1) })
 }

@@ -17,23 +17,29 @@ public final class NetworkRunner: Sendable {
   public var memoryPlan: MemoryPlan { executable.memoryPlan }
 
   /// Compiles `model` for batches of `batch` samples, or of its own fixed size.
-  public init(
+  public convenience init(
     model: ONNXModel, batch: Int, backend: any Backend, options: CompileOptions = CompileOptions()
   ) async throws {
-    self.batch = model.fixedBatch ?? batch
-    var graph = try model.graph(batch: self.batch)
+    let batch = model.fixedBatch ?? batch
+    var graph = try model.graph(batch: batch)
     guard graph.inputs.count == 1, let first = graph.outputs.first, graph.shape(first).rank > 0,
-      graph.shape(first)[0] == self.batch
+      graph.shape(first)[0] == batch
     else {
       throw ChainError.unsupportedOutput(
         "the network has \(graph.inputs.count) inputs and \(graph.outputs.count) outputs; one input and one row of "
           + "outputs per sample are needed")
     }
     graph.outputs = [first]
+    try await self.init(graph: graph.pruned(), backend: backend, options: options)
+  }
+
+  /// Compiles a graph with one input and one output that has a row per sample.
+  init(graph: Graph, backend: any Backend, options: CompileOptions) async throws {
     input = graph.inputs[0]
     inputType = graph.type(input)
-    output = first
-    executable = try await backend.compile(Program(graph.pruned()), options: options)
+    output = graph.outputs[0]
+    batch = inputType.shape[0]
+    executable = try await backend.compile(Program(graph), options: options)
   }
 
   /// The first output, one row per sample.

@@ -123,7 +123,8 @@ private func refuseOccupied(_ path: String, replacing: Bool) throws(FileError) {
   }
   if replacing { return }
   guard try folderEntries(path).isEmpty else {
-    throw FileError(.exists, path, "the folder exists and is not empty; choose another name or ask to replace it")
+    throw FileError(
+      .exists, path, "the folder exists and is not empty; choose another name or ask to replace it (--overwrite)")
   }
 }
 

@@ -47,7 +47,8 @@ extension Operator {
       return type(inputShape)
     case .resize(let resize):
       try require(
-        resize.sizes.count == data.rank && resize.scales.count == data.rank, "sizes and scales need \(data.rank) entries")
+        resize.sizes.count == data.rank && resize.scales.count == data.rank,
+        "sizes and scales need \(data.rank) entries")
       try require(
         resize.sizes.allSatisfy { $0 > 0 } && resize.scales.allSatisfy { $0 > 0 }, "sizes and scales must be positive")
       return type(Shape(resize.sizes))
@@ -103,7 +104,8 @@ private func concatenationType(_ inputs: [TensorType], axis: Int) throws(ShapeEr
     try require(other.rank == result.rank, "all inputs need one rank")
     let extent = other[axis]
     other[axis] = result[axis]
-    try require(other == result, "the inputs differ on another axis than \(axis): \(input.shape) and \(inputs[0].shape)")
+    try require(
+      other == result, "the inputs differ on another axis than \(axis): \(input.shape) and \(inputs[0].shape)")
     result[axis] += extent
   }
   return TensorType(inputs[0].elementType, result)

@@ -153,7 +153,8 @@ extension Gemm {
     try require(inner == innerB, "the inner extents \(inner) and \(innerB) differ")
     let result: Shape = [rows, columns]
     if inputs.count == 3 {
-      try require(result.broadcast(with: inputs[2].shape) == result, "\(inputs[2].shape) does not broadcast to \(result)")
+      try require(
+        result.broadcast(with: inputs[2].shape) == result, "\(inputs[2].shape) does not broadcast to \(result)")
     }
     return TensorType(inputs[0].elementType, result)
   }

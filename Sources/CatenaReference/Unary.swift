@@ -3,35 +3,6 @@ import CatenaTensors
 import Foundation
 
 extension UnaryFunction {
-  /// The function of one number.
-  func value(_ x: Double) -> Double {
-    switch self {
-    case .relu: return x < 0 ? 0 : x
-    case .leakyRelu(let alpha): return x < 0 ? Double(alpha) * x : x
-    case .elu(let alpha): return x > 0 ? x : Double(alpha) * expm1(x)
-    case .selu(let alpha, let gamma): return Double(gamma) * (x > 0 ? x : Double(alpha) * expm1(x))
-    case .sigmoid: return logistic(x)
-    case .hardSigmoid(let alpha, let beta): return clamp(Double(alpha) * x + Double(beta), 0, 1)
-    case .hardSwish: return x * clamp(x / 6 + 0.5, 0, 1)
-    case .tanh: return Foundation.tanh(x)
-    case .softplus: return Swift.max(x, 0) + log1p(exp(-Swift.abs(x)))
-    case .erf: return Foundation.erf(x)
-    case .gelu: return 0.5 * x * (1 + Foundation.erf(x / 2.squareRoot()))
-    case .geluTanh: return 0.5 * x * (1 + Foundation.tanh(geluInner(x)))
-    case .clip(let minimum, let maximum): return clamp(x, Double(minimum), Double(maximum))
-    case .squareRoot: return x.squareRoot()
-    case .exponential: return exp(x)
-    case .logarithm: return log(x)
-    case .negate: return -x
-    case .absolute: return Swift.abs(x)
-    case .reciprocal: return 1 / x
-    case .floor: return x.rounded(.down)
-    case .ceiling: return x.rounded(.up)
-    case .sign: return x > 0 ? 1 : x < 0 ? -1 : x
-    case .not: return x == 0 ? 1 : 0
-    }
-  }
-
   /// The derivative at the function's input, or computed from its output where `derivativeReadsOutput`.
   ///
   /// At kinks it is PyTorch's: 0 at the kink of relu, abs, hardSigmoid; 1 at clip's bounds; the left slope of leakyRelu;
@@ -95,12 +66,6 @@ extension FixedWidthInteger {
   }
 }
 
-/// min(max(x, minimum), maximum), NaN for NaN.
-private func clamp(_ x: Double, _ minimum: Double, _ maximum: Double) -> Double {
-  let raised = x < minimum ? minimum : x
-  return raised > maximum ? maximum : raised
-}
-
 /// 1 / (1 + e^-x) without overflow.
 private func logistic(_ x: Double) -> Double {
   if x >= 0 { return 1 / (1 + exp(-x)) }
@@ -114,7 +79,7 @@ extension Reference {
   static func unary(_ function: UnaryFunction, _ data: Tensor) throws(EvaluationError) -> Tensor {
     if data.elementType.isFloatingPoint {
       let values = try data.reals()
-      return Tensor(reals: makeReals(values.count) { function.value(values[$0]) }, data.type)
+      return Tensor(reals: makeReals(values.count) { function.value(at: values[$0]) }, data.type)
     }
     if data.elementType == .bool {
       guard function == .not else { throw EvaluationError(reason: "\(function) has no meaning for bool") }

@@ -125,6 +125,29 @@ struct FusionTests {
     for (found, expected) in zip(found, expected) { #expect(difference(found, expected, tolerance: 1e-5) == nil) }
   }
 
+  /// The ReLU in front of a gate is fused with both, although the backward pass needs its mask; gates of any sign.
+  @Test func gatedMasksAreFoundInOutputs() async throws {
+    var network = SmallNetwork()
+    let data = network.input([2, 8, 6, 6])
+    let gate = network.input([1, 8], "gate")
+    let gradient = network.input([2, 8, 6, 6], "gradient")
+    let rectified = try network.graph.add(.unary(.relu), network.convolution(data, 8))
+    let gated = try network.graph.add(.gate(axis: 1), rectified, gate)
+    let scores = try network.graph.add(.gateGradientFromOutput(axis: 1), gradient, gated, gate)
+    let passed = try network.graph.add(.gate(axis: 1), gradient, gate)
+    let masked = try network.graph.add(.unaryGradient(.relu), passed, rectified)
+    network.graph.outputs = [gated, scores, masked]
+    let executable = try await CPUBackend().compileForProcessor(Program(network.graph), options: CompileOptions())
+    #expect(executable.kernels.first?.kind == "convolution+relu+gate")
+    #expect(executable.kernels.filter { $0.kind != "copy" }.count == 3)
+    var tensors = network.tensors()
+    tensors[gate] = Tensor([0, -0.5, 0.25, 1, 0, 2, -1, 0.75] as [Float], shape: [1, 8])
+    let expected = try await ReferenceBackend().compile(Program(network.graph), options: CompileOptions())
+      .results(tensors, reading: network.graph.outputs)
+    let found = try await executable.results(tensors, reading: network.graph.outputs)
+    for (found, expected) in zip(found, expected) { #expect(difference(found, expected, tolerance: 1e-5) == nil) }
+  }
+
   @Test(arguments: [ElementType.float16, .bfloat16])
   func narrowTypesAreRoundedAtEveryNode(_ type: ElementType) async throws {
     var graph = Graph()

@@ -7,8 +7,22 @@ struct ChainCommand: AsyncParsableCommand {
     commandName: "chain",
     abstract: "Extracts the few filters, exactly copied, that preserve a network's outputs on some images.",
     discussion: """
-      Writes a folder with the sub-network (chain.onnx), the scores, the curve of fidelity over size, the samples and a
-      manifest. One folder of images, or all images together, are one region.
+      Writes a folder with the sub-network (chain.onnx), the scores, the curve of \
+      fidelity over size, the samples and a manifest. All inputs together are one \
+      region: ten to twenty samples of a few classes are usual.
+
+      Examples:
+        catena chain model.onnx images/ --keep 10% --out DIR
+        catena chain cifar.onnx 'data.bin#0-19' --preprocess cifar10 \\
+          --agreement 95% --out DIR
+        catena chain model.onnx images/*.png --keep 10% --agreement 95% \\
+          --out DIR --json
+
+      --keep alone gives the best chain within the budget, --agreement alone the \
+      smallest chain that is faithful enough. Both together give the best chain \
+      within the budget, and exit code 2 when it is not faithful enough.
+
+      \(SampleOptions.explanation)
       """)
 
   @Argument(help: "An ONNX file.", completion: .file(extensions: ["onnx"]))
@@ -16,10 +30,15 @@ struct ChainCommand: AsyncParsableCommand {
 
   @OptionGroup var samples: SampleOptions
 
-  @Option(help: ArgumentHelp("Keep at most this part of all units.", valueName: "part"))
+  @Option(
+    help: ArgumentHelp("Keep at most this part of all units, such as 5%.", valueName: "part"),
+    transform: Fraction.init(parsing:))
   var keep: Fraction?
 
-  @Option(help: ArgumentHelp("Keep as few units as give this agreement in top-1 class.", valueName: "part"))
+  @Option(
+    help: ArgumentHelp(
+      "Keep the network's own top-1 class on at least this part of the samples, such as 95%.", valueName: "part"),
+    transform: Fraction.init(parsing:))
   var agreement: Fraction?
 
   @Option(help: ArgumentHelp("The folder to write, new or empty.", valueName: "folder"))
@@ -43,13 +62,8 @@ struct ChainCommand: AsyncParsableCommand {
   var json = false
 
   func validate() throws {
-    if (keep == nil) == (agreement == nil) {
-      throw ValidationError("give either --keep (such as 5%) or --agreement (such as 95%)")
-    }
-    for (name, fraction) in [("--keep", keep), ("--agreement", agreement)] {
-      if let fraction, fraction.value <= 0 || fraction.value > 1 {
-        throw ValidationError("\(name) must be above 0% and at most 100%")
-      }
+    if keep == nil, agreement == nil {
+      throw ValidationError("give --keep (such as 5%), --agreement (such as 95%) or both")
     }
     if let steps, steps < 1 { throw ValidationError("--steps must be at least 1") }
     if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
@@ -57,12 +71,15 @@ struct ChainCommand: AsyncParsableCommand {
 
   func run() async throws {
     let command = self
-    try await reportingFailures { try await command.extract() }
+    try await reportingFailures(of: model) { try await command.extract() }
   }
 
   private var request: ChainRequest {
-    if let keep { return .keep(fraction: keep.value) }
-    return .agreement(fraction: agreement?.value ?? 1)
+    switch (keep, agreement) {
+    case (let keep?, nil): .keep(fraction: keep.value)
+    case (let keep?, let agreement?): .keepWithAgreement(fraction: keep.value, agreement: agreement.value)
+    case (nil, let agreement): .agreement(fraction: agreement?.value ?? 1)
+    }
   }
 
   private func extract() async throws {
@@ -93,18 +110,18 @@ struct ChainCommand: AsyncParsableCommand {
         modelFile: URL(fileURLWithPath: model).lastPathComponent, preprocessing: try samples.preprocessingDescription(),
         device: engine.backend.device, version: catenaVersion))
     let manifest = try writer.write(into: directory)
-    if json { try Output.json(manifest) } else { report(manifest) }
+    if json { try Output.json(manifest) } else { try report(manifest) }
     if !manifest.met { throw ExitStatus.notMet }
   }
 
-  private func report(_ manifest: ChainManifest) {
+  private func report(_ manifest: ChainManifest) throws {
     func part(_ part: ChainManifest.Size.Part) -> String {
       "\(part.kept) of \(part.total) (\(Output.percent(Double(part.kept) / Double(max(part.total, 1)))))"
     }
     func mode(_ fidelity: Fidelity) -> String {
       "agreement \(Output.percent(fidelity.agreement)), KL \(String(format: "%.4f", fidelity.divergence))"
     }
-    print(
+    try Output.line(
       """
       kept        \(part(manifest.size.units)) units, \(part(manifest.size.blocks)) residual branches
       parameters  \(part(manifest.size.parameters))
@@ -113,10 +130,10 @@ struct ChainCommand: AsyncParsableCommand {
       soft        \(mode(manifest.fidelity.soft))  (kept filters scaled by their scores)
       """)
     if manifest.fidelity.binary.predictedClasses == 1, manifest.region.samples.count > 1 {
-      print("note        the chain gives one class to all samples")
+      try Output.line("note        the chain gives one class to all samples")
     }
-    if !manifest.met { print("not met     this is the best chain found; see the curve for others") }
-    print(
+    if !manifest.met { try Output.line("not met     this is the best chain found; see the curve for others") }
+    try Output.line(
       """
 
       \(out)/\(ChainFile.network)   the sub-network

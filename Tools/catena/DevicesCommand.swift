@@ -20,8 +20,8 @@ struct DevicesCommand: AsyncParsableCommand {
           device.description?.memory.map(Output.bytes) ?? "", device.remark,
         ]
       }
-      print(Output.table(["device", "name", "instructions or driver", "threads", "memory", ""], rows))
-      print("\n--device auto: \(survey.chosen), \(survey.reason)")
+      try Output.line(Output.table(["device", "name", "instructions or driver", "threads", "memory", ""], rows))
+      try Output.line("\n--device auto: \(survey.chosen), \(survey.reason)")
     }
   }
 }

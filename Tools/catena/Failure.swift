@@ -7,20 +7,24 @@ import Foundation
 enum ExitStatus {
   static let failed = ExitCode(1)
   static let notMet = ExitCode(2)
+  static let badUsage = ExitCode(64)
   static let badInput = ExitCode(65)
   static let stopped = ExitCode(75)
 }
 
 /// Runs a command's work so that it ends with the right exit code: errors are printed once, on standard error, and
 /// Ctrl-C cancels the work, which then stops between two steps and leaves no half-written result.
-func reportingFailures(_ work: @escaping @Sendable () async throws -> Void) async throws {
+/// - Parameter model: The network's file, which errors about its content name.
+func reportingFailures(
+  of model: String? = nil, _ work: @escaping @Sendable () async throws -> Void
+) async throws {
   let task = Task { try await work() }
   let interrupts = [SIGINT, SIGTERM].map { number in
     signal(number, SIG_IGN)
     let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
     source.setEventHandler {
       // The second time the user means it.
-      if task.isCancelled { exit(130) }
+      if task.isCancelled { exit(ExitStatus.stopped.rawValue) }
       Output.note("\nstopping after the step in progress; once more to stop at once")
       task.cancel()
     }
@@ -30,44 +34,51 @@ func reportingFailures(_ work: @escaping @Sendable () async throws -> Void) asyn
   defer { for source in interrupts { source.cancel() } }
   do {
     try await task.value
+  } catch let error as ExitCode {
+    throw error
+  } catch let error as ValidationError {
+    throw error
+  } catch  where isCancellation(error) {
+    Output.note("stopped; nothing was written")
+    throw ExitStatus.stopped
   } catch {
-    throw exitCode(reporting: error)
+    Output.note("error: \(message(of: error, model: model))")
+    throw exitCode(of: error)
   }
 }
 
-private func exitCode(reporting error: any Error) -> any Error {
+private func isCancellation(_ error: any Error) -> Bool {
+  if case ComputeError.cancelled = error { return true }
+  return error is CancellationError
+}
+
+private func message(of error: any Error, model: String?) -> String {
   switch error {
-  case is ExitCode, is ValidationError: return error
-  case is CancellationError: return stopped()
-  case ComputeError.cancelled: return stopped()
+  case ONNXError.file: "\(error)"
+  case is ONNXError, is GraphError: model.map { "\($0): \(error)" } ?? "\(error)"
+  default: "\(error)"
+  }
+}
+
+private func exitCode(of error: any Error) -> ExitCode {
+  switch error {
   case let error as ChainError:
-    Output.note("error: \(error)")
     switch error {
-    case .unreachable: return ExitCode(64)
-    case .verification: return ExitStatus.failed
-    case .emptyRegion, .mismatch, .noUnits, .unsupportedOutput: return ExitStatus.badInput
+    case .unreachable: ExitStatus.badUsage
+    case .verification: ExitStatus.failed
+    case .emptyRegion, .mismatch, .noUnits, .unsupportedOutput: ExitStatus.badInput
     }
-  case let error as FileError:
-    Output.note("error: \(error)")
-    return exitCode(of: error.kind)
-  case is ONNXError, is GraphError:
-    Output.note("error: \(error)")
-    return ExitStatus.badInput
-  default:
-    Output.note("error: \(error)")
-    return ExitStatus.failed
+  case let error as FileError: exitCode(of: error.kind)
+  case ONNXError.file(let error): exitCode(of: error.kind)
+  case is ONNXError, is GraphError: ExitStatus.badInput
+  default: ExitStatus.failed
   }
 }
 
 private func exitCode(of kind: FileError.Kind) -> ExitCode {
   switch kind {
   case .unwritable, .diskFull, .exists: ExitStatus.failed
-  case .badArgument: ExitCode(64)
+  case .badArgument: ExitStatus.badUsage
   case .missing, .unreadable, .truncated, .malformed, .unsupported, .tooLarge, .unsuitable: ExitStatus.badInput
   }
-}
-
-private func stopped() -> ExitCode {
-  Output.note("stopped; nothing was written")
-  return ExitStatus.stopped
 }

@@ -4,7 +4,16 @@ import Catena
 struct InspectCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "inspect",
-    abstract: "Shows a network's layers, units, parameters and operations, and what is unsupported, node by node.")
+    abstract: "Shows a network's layers, units, parameters and operations, and what is unsupported, node by node.",
+    discussion: """
+      Examples:
+        catena inspect model.onnx
+        catena inspect model.onnx --nodes
+        catena inspect model.onnx --json
+
+      Exits with 65 when nodes are not supported, naming all of them and what is \
+      supported; 'catena operators' lists everything that is.
+      """)
 
   @Argument(help: "An ONNX file.", completion: .file(extensions: ["onnx"]))
   var model: String
@@ -17,24 +26,30 @@ struct InspectCommand: AsyncParsableCommand {
 
   func run() async throws {
     let command = self
-    try await reportingFailures { try command.inspect() }
+    try await reportingFailures(of: model) { try command.inspect() }
   }
 
   private func inspect() throws {
-    let model = try ONNXModel(contentsOf: model)
-    let report = try InspectionReport(model)
+    let network = try ONNXModel(contentsOf: model)
+    let report: InspectionReport
+    do {
+      report = try InspectionReport(network)
+    } catch ONNXError.unsupported(let nodes) where json {
+      try Output.json(UnsupportedReport(nodes))
+      throw ONNXError.unsupported(nodes)
+    }
     if json { return try Output.json(report) }
-    print(report.summary)
+    try Output.line(report.summary)
     if !report.layers.isEmpty {
-      print()
-      print(
+      try Output.line()
+      try Output.line(
         Output.table(
           ["layer", "units", "block", "shape"],
           report.layers.map { [$0.name, "\($0.units)", $0.block ?? "", $0.shape] }))
     }
     if nodes {
-      print()
-      print(
+      try Output.line()
+      try Output.line(
         Output.table(
           ["node", "operator", "output"], report.nodes.map { [$0.name, $0.operation, $0.shape] }))
     }
@@ -105,5 +120,25 @@ private struct InspectionReport: Encodable {
     blocks      \(blocks)
     sha256      \(sha256)
     """
+  }
+}
+
+/// What `inspect --json` says of a network that cannot be imported.
+private struct UnsupportedReport: Encodable {
+  struct Entry: Encodable {
+    var index: Int
+    var name: String
+    var operatorType: String
+    var opset: Int
+    var reason: String
+  }
+  var unsupported: [Entry]
+
+  init(_ nodes: [UnsupportedNode]) {
+    unsupported = nodes.map { node in
+      Entry(
+        index: node.node.index, name: node.node.name, operatorType: node.node.operatorType, opset: node.node.opset,
+        reason: node.reason)
+    }
   }
 }

@@ -8,12 +8,33 @@ enum Output {
   static func json(_ value: some Encodable) throws {
     let encoder = JSONEncoder()
     encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-    print(String(decoding: try encoder.encode(value), as: UTF8.self))
+    try line(String(decoding: try encoder.encode(value), as: UTF8.self))
   }
 
-  /// Writes a line to standard error.
-  static func note(_ text: String) {
-    FileHandle.standardError.write(Data((text + "\n").utf8))
+  /// Writes lines to standard output. A reader that went away wants no more of it: that is no error.
+  /// - Throws: `FileError` when standard output cannot take them, as on a full disk.
+  static func line(_ text: String = "") throws(FileError) {
+    let code = write(text + "\n", to: STDOUT_FILENO)
+    guard code != 0, code != EPIPE else { return }
+    throw FileError(
+      code == ENOSPC || code == EDQUOT || code == EFBIG ? .diskFull : .unwritable, "standard output",
+      "cannot be written: \(String(cString: strerror(code)))")
+  }
+
+  /// Writes a line to standard error. There is nowhere to say that this failed.
+  static func note(_ text: String) { show(text + "\n") }
+
+  /// Writes to standard error without ending the line.
+  static func show(_ text: String) { _ = write(text, to: STDERR_FILENO) }
+
+  /// Writes all of `text`; the system's error number, or 0.
+  private static func write(_ text: String, to descriptor: Int32) -> Int32 {
+    var rest = Array(text.utf8)[...]
+    while !rest.isEmpty {
+      let count = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
+      if count >= 0 { rest = rest.dropFirst(count) } else if errno != EINTR { return errno }
+    }
+    return 0
   }
 
   static func percent(_ fraction: Double) -> String { String(format: "%.1f %%", fraction * 100) }
@@ -57,26 +78,24 @@ final class ProgressLine: @unchecked Sendable {
   func show(_ name: String, _ completed: Int, of total: Int, detail: String = "") {
     lock.withLock {
       if name != stage {
-        if isTerminal, !stage.isEmpty { write("\n") }
+        if isTerminal, !stage.isEmpty { Output.show("\n") }
         stage = name
         started = Date()
-        if !isTerminal { write(name + "\n") }
+        if !isTerminal { Output.show(name + "\n") }
       }
       guard isTerminal else { return }
       let elapsed = Date().timeIntervalSince(started)
       let left = completed > 0 ? Int(elapsed / Double(completed) * Double(total - completed)) : nil
       let eta = left.map { $0 > 0 ? "  \($0) s left" : "" } ?? ""
-      write("\r\u{1b}[K\(name)  \(completed)/\(total)  \(detail)\(eta)")
+      Output.show("\r\u{1b}[K\(name)  \(completed)/\(total)  \(detail)\(eta)")
     }
   }
 
   /// Ends the line.
   func finish() {
     lock.withLock {
-      if isTerminal, !stage.isEmpty { write("\n") }
+      if isTerminal, !stage.isEmpty { Output.show("\n") }
       stage = ""
     }
   }
-
-  private func write(_ text: String) { FileHandle.standardError.write(Data(text.utf8)) }
 }

@@ -4,7 +4,14 @@ import Foundation
 
 struct RunCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "run", abstract: "Runs a network on images and prints its predictions.")
+    commandName: "run", abstract: "Runs a network on images and prints its predictions.",
+    discussion: """
+      Examples:
+        catena run model.onnx photo.jpg --preprocess imagenet --labels names.txt
+        catena run cifar.onnx 'data.bin#0-9' --preprocess cifar10 --top 1 --json
+
+      \(SampleOptions.explanation)
+      """)
 
   @Argument(help: "An ONNX file.", completion: .file(extensions: ["onnx"]))
   var model: String
@@ -31,7 +38,7 @@ struct RunCommand: AsyncParsableCommand {
 
   func run() async throws {
     let command = self
-    try await reportingFailures { try await command.predict() }
+    try await reportingFailures(of: model) { try await command.predict() }
   }
 
   private func predict() async throws {
@@ -48,7 +55,7 @@ struct RunCommand: AsyncParsableCommand {
       let classes = prediction.classes.map { entry in
         "\(entry.name ?? "class \(entry.index)") \(Output.percent(entry.probability))"
       }
-      print("\(prediction.image)  \(classes.joined(separator: ", "))")
+      try Output.line("\(prediction.image)  \(classes.joined(separator: ", "))")
     }
   }
 }

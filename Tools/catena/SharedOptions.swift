@@ -4,13 +4,15 @@ import Foundation
 
 /// Where to compute.
 struct DeviceOptions: ParsableArguments {
-  @Option(help: "auto, cpu, opencl, opencl:INDEX or reference.")
+  @Option(help: "Where to compute; 'catena devices' lists what there is.")
   var device: DeviceChoice = .automatic
 
   @Option(help: "Threads; by default what the affinity mask and the control group allow.")
   var threads: Int?
 
-  @Option(help: ArgumentHelp("The most memory to plan for, such as 4G.", valueName: "bytes"))
+  @Option(
+    help: ArgumentHelp("The most memory to plan for, such as 4G.", valueName: "bytes"),
+    transform: ByteCount.init(parsing:))
   var memory: ByteCount?
 
   func validate() throws {
@@ -23,14 +25,19 @@ struct DeviceOptions: ParsableArguments {
 }
 
 extension DeviceChoice: ExpressibleByArgument {
+  /// Reads what `--device` takes.
   public init?(argument: String) { self.init(argument) }
+
+  /// What `--device` takes, for the help and for errors.
+  public static var allValueStrings: [String] { ["auto", "cpu", "opencl", "opencl:INDEX", "reference"] }
 }
 
 /// A number of bytes with an optional suffix K, M, G or T (powers of 1024).
-struct ByteCount: ExpressibleByArgument {
+struct ByteCount {
   let bytes: Int
 
-  init?(argument: String) {
+  @Sendable
+  init(parsing argument: String) throws {
     let suffixes: [Character: Int] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
     var digits = Substring(argument.uppercased())
     if digits.hasSuffix("B") { digits.removeLast() }
@@ -39,32 +46,56 @@ struct ByteCount: ExpressibleByArgument {
       factor = value
       digits.removeLast()
     }
-    guard let number = Double(digits), number > 0, number * Double(factor) < 0x1p62 else { return nil }
+    guard let number = Double(digits), number > 0, number * Double(factor) < 0x1p62 else {
+      throw ValidationError("write a number of bytes such as 500M or 4G")
+    }
     bytes = Int(number * Double(factor))
   }
 }
 
-/// A fraction written as `5%` or `0.05`.
-struct Fraction: ExpressibleByArgument {
+/// A fraction above 0 and at most 1, written as `5%` or `0.05`.
+struct Fraction {
   let value: Double
 
-  init?(argument: String) {
+  @Sendable
+  init(parsing argument: String) throws {
     let isPercent = argument.hasSuffix("%")
-    guard let number = Double(isPercent ? String(argument.dropLast()) : argument), number.isFinite else { return nil }
+    guard let number = Double(isPercent ? String(argument.dropLast()) : argument) else {
+      throw ValidationError("write a part as 5% or 0.05")
+    }
     value = isPercent ? number / 100 : number
+    guard value > 0, value <= 1 else {
+      throw ValidationError("it must be above 0% and at most 100%; write a part as 5% or 0.05")
+    }
   }
 }
 
 /// Images and how they become samples.
 struct SampleOptions: ParsableArguments {
-  @Argument(help: "Images (PNG, JPEG), folders of images, CIFAR-10 records (FILE.bin or FILE.bin#0,5-9), .npy tensors.")
+  @Argument(help: "Images, folders of images, CIFAR-10 records or tensors; see above.")
   var images: [String]
 
-  @Option(help: "How images become samples: a preset's name or a JSON file.")
+  @Option(help: "How images become samples: a name from the list above, or a .json file.")
   var preprocess: String = "imagenet"
 }
 
 extension SampleOptions {
+  /// What inputs and preprocessings there are, for the help of commands that take images.
+  static var explanation: String {
+    let width = Preprocessing.presets.map(\.name.count).max() ?? 0
+    let presets = Preprocessing.presets.map { preset in
+      "  " + preset.name.padding(toLength: width, withPad: " ", startingAt: 0) + "  " + preset.summary
+    }
+    return """
+      \(SampleSource.syntax)
+
+      --preprocess is what the network was trained with; a wrong one gives wrong \
+      answers without any error. It is one of
+      \(presets.joined(separator: "\n"))
+      or a .json file that says the same: see --preprocess in the README.
+      """
+  }
+
   /// The samples of all arguments as one region.
   func region(named name: String, for model: ONNXModel) throws -> Region {
     let found = try SampleSource.samples(images, inputShape: sampleShape(of: model))
@@ -84,7 +115,8 @@ extension SampleOptions {
   private func sampleShape(of model: ONNXModel) -> Shape? {
     guard let dimensions = model.inputs.first?.dimensions?.dropFirst() else { return nil }
     let extents = dimensions.compactMap { dimension -> Int? in
-      if case .fixed(let extent) = dimension { extent } else { nil }
+      // An extent that cannot be is found when the network is imported.
+      if case .fixed(let extent) = dimension, extent > 0 { extent } else { nil }
     }
     return extents.count == dimensions.count ? Shape(extents) : nil
   }

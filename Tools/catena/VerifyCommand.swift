@@ -4,7 +4,15 @@ import Catena
 struct VerifyCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "verify",
-    abstract: "Proves a chain: every weight bit-identical to the original's, the outputs reproduced.")
+    abstract: "Proves a chain: every weight bit-identical to the original's, the outputs reproduced.",
+    discussion: """
+      Example:
+        catena verify DIR model.onnx
+
+      Makes every constant of the chain again from the network and the manifest \
+      alone, cuts the network again, and runs both on the stored samples. Exits \
+      with 1, naming what differs, when one byte of the folder has changed.
+      """)
 
   @Argument(help: "The chain's folder.", completion: .directory)
   var chain: String
@@ -19,7 +27,7 @@ struct VerifyCommand: AsyncParsableCommand {
 
   func run() async throws {
     let command = self
-    try await reportingFailures { try await command.verify() }
+    try await reportingFailures(of: model) { try await command.verify() }
   }
 
   private func verify() async throws {
@@ -27,7 +35,7 @@ struct VerifyCommand: AsyncParsableCommand {
     let engine = try device.openEngine()
     let result = try await ChainVerifier(folder: chain, model: source, backend: engine.backend).verify()
     if json { return try Output.json(result) }
-    print(
+    try Output.line(
       """
       verified    \(result.constants) constants, \(result.elements) elements: \
       \(result.elements - result.structuralZeros) bit-identical to the original's, \(result.structuralZeros) listed zeros

@@ -1,18 +1,24 @@
-"""Checks a chain independently of us: its ONNX file is valid and gives the stored logits in onnxruntime.
+"""Checks a chain independently of us.
 
-    verify_chain.py DIR [--model chain.onnx] [--tensors region.safetensors] [--input input] [--logits logits]
+    verify_chain.py DIR [--source MODEL] [--tolerance 1e-4]
 
-The file of tensors (safetensors or .npz) holds the region as the network takes it and the logits to be reproduced.
-Prints one line of JSON; exit code 1 when the largest difference exceeds --tolerance of the logits' range.
+The files must have the sums in SHA256SUMS; chain.onnx must pass onnx.checker and give, in onnxruntime, the logits
+stored for the region; the agreement in the manifest must be that of these logits with the dense network's. With
+--source, onnxruntime must also give the stored dense logits, and every constant of the chain must be a slice of the
+source network's, bit for bit, as the manifest lists it.
+
+Prints one line of JSON; exit code 1 when something differs.
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from pathlib import Path
 
 import numpy as np
 import onnx
+from onnx import numpy_helper
 
 from onnx_session import logits, open_session
 
@@ -32,31 +38,93 @@ def read_safetensors(path):
     return tensors
 
 
+def check_sums(folder):
+    for line in (folder / "SHA256SUMS").read_text().splitlines():
+        digest, name = line.split("  ", 1)
+        if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+            raise SystemExit(f"{folder / name}: not the file that was written")
+
+
+def difference(actual, expected, what):
+    """The largest difference as a part of the range of the logits."""
+    if actual.shape != expected.shape:
+        raise SystemExit(f"{what}: logits {actual.shape}, stored are {expected.shape}")
+    return float(np.abs(actual - expected).max() / np.ptp(expected))
+
+
+def stored_constants(model):
+    """Floating-point initialisers and outputs of Constant nodes, by name."""
+    graph = onnx.load(model).graph
+    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+    for node in graph.node:
+        if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    return {name: array for name, array in constants.items() if array.dtype.kind == "f"}
+
+
+def slice_of(source, record):
+    """The slice of a source constant that a record of the manifest describes."""
+    zeroed = source.copy()
+    for axis, indices in enumerate(record["zeros"]):
+        zeroed[(slice(None),) * axis + (indices,)] = 0
+    groups = record.get("keptByGroup")
+    for axis, indices in enumerate(record["kept"]):
+        if indices is not None and not (groups and axis == 1):
+            zeroed = zeroed.take(indices, axis)
+    if groups:
+        rows = np.split(zeroed, len(groups))
+        zeroed = np.concatenate([part.take(kept, 1) for part, kept in zip(rows, groups)])
+    return zeroed
+
+
+def check_constants(folder, source, manifest):
+    """Compares every constant of the chain; returns how many elements are copies or listed zeros."""
+    sources, chain = stored_constants(source), stored_constants(folder / "chain.onnx")
+    records = {record["name"]: record for record in manifest["constants"]}
+    factors = {factor["name"] for factor in manifest["factors"]}
+    elements = 0
+    for name, array in chain.items():
+        if name in factors:
+            same = bool(np.isin(array, (0, 1)).all())
+        elif name in records:
+            same = slice_of(sources[records[name]["source"]], records[name]).tobytes() == array.tobytes()
+        else:
+            same = name in sources and sources[name].tobytes() == array.tobytes()
+        if not same:
+            raise SystemExit(f"{folder / 'chain.onnx'}: '{name}' is not the slice of {source} that the manifest lists")
+        elements += array.size
+    return elements
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path, metavar="DIR")
-    parser.add_argument("--model", default="chain.onnx")
-    parser.add_argument("--tensors", default="region.safetensors")
-    parser.add_argument("--input", default="input")
-    parser.add_argument("--logits", default="logits")
-    parser.add_argument("--tolerance", type=float, default=1e-4)
+    parser.add_argument("--source", type=Path, metavar="MODEL", help="the network that the chain was extracted from")
+    parser.add_argument("--tolerance", type=float, default=1e-4, help="largest difference, as a part of the range")
     arguments = parser.parse_args()
+    folder, model = arguments.folder, arguments.folder / "chain.onnx"
 
-    model, file = arguments.folder / arguments.model, arguments.folder / arguments.tensors
+    check_sums(folder)
+    manifest = json.loads((folder / "manifest.json").read_text())
     onnx.checker.check_model(str(model), full_check=True)
-    tensors = read_safetensors(file) if file.suffix == ".safetensors" else np.load(file)
-    for name in (arguments.input, arguments.logits):
-        if name not in tensors:
-            raise SystemExit(f"{file}: no tensor {name!r}; it holds {', '.join(sorted(tensors))}")
-    expected = tensors[arguments.logits]
-    actual = logits(open_session(model), tensors[arguments.input])
-    if actual.shape != expected.shape:
-        raise SystemExit(f"{model} gives logits {actual.shape}, stored are {expected.shape}")
-    difference = float(np.abs(actual - expected).max() / np.ptp(expected))
-    met = difference <= arguments.tolerance
-    print(json.dumps({
-        "model": str(model), "samples": len(expected), "relativeDifference": difference,
-        "sameTop1": int((actual.argmax(1) == expected.argmax(1)).sum()), "met": met}))
+    region = read_safetensors(folder / "region.safetensors")
+    dense = region["dense_logits"]
+    actual = logits(open_session(model), region["samples"])
+    report = {
+        "model": str(model), "samples": len(actual),
+        "chainDifference": difference(actual, region["chain_logits"], model),
+        "agreement": float((actual.argmax(1) == dense.argmax(1)).mean()),
+    }
+    met = report["chainDifference"] <= arguments.tolerance
+    met &= abs(report["agreement"] - manifest["fidelity"]["binary"]["agreement"]) < 1e-9
+    if arguments.source:
+        if hashlib.sha256(arguments.source.read_bytes()).hexdigest() != manifest["model"]["sha256"]:
+            raise SystemExit(f"{arguments.source} is not the network that the chain was extracted from")
+        report["elements"] = check_constants(folder, arguments.source, manifest)
+        source = logits(open_session(arguments.source), region["samples"])
+        report["denseDifference"] = difference(source, dense, arguments.source)
+        met &= report["denseDifference"] <= arguments.tolerance
+    print(json.dumps(report | {"met": bool(met)}))
     sys.exit(0 if met else 1)
 
 

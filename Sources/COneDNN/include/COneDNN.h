@@ -113,6 +113,29 @@ catena_status catena_add_primitive(
   catena_program *program, const catena_primitive *primitive, const void *source, const void *weights,
   const float *bias, void *destination, const void *const *operands, void *scratch);
 
+// MARK: Winograd convolution
+
+enum { CATENA_MAX_POST_OPERATIONS = 8 };
+
+// A convolution with 3 x 3 taps, stride 1 and no dilation on channels-last images; channels are multiples of 16.
+typedef struct {
+  int64_t batch, source_channels, destination_channels;
+  int64_t source_height, source_width, destination_height, destination_width;
+  int64_t pad_top, pad_left;
+} catena_winograd;
+
+// Whether this build runs the kernel faster than a generated convolution: only an optimised one does.
+bool catena_winograd_is_fast(void);
+size_t catena_winograd_weight_bytes(const catena_winograd *problem);
+size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t threads);
+// Brings weights in row-major order (destination channels, source channels, 3, 3) into the form that is multiplied.
+void catena_winograd_pack(const catena_winograd *problem, const float *weights, float *packed);
+// Post-operations: ReLU and clip among the functions, and all other kinds; `operands` as for primitives.
+void catena_add_winograd(
+  catena_program *program, const catena_winograd *problem, const float *source, const float *packed, const float *bias,
+  float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  const void *const *operands, int32_t threads, void *scratch);
+
 // MARK: Element by element
 
 typedef enum {
@@ -131,6 +154,8 @@ typedef enum {
   CATENA_SOFTPLUS_GRADIENT, CATENA_ERF_GRADIENT, CATENA_GELU_GRADIENT, CATENA_GELU_TANH_GRADIENT,
   CATENA_CLIP_GRADIENT, CATENA_SQUARE_ROOT_GRADIENT, CATENA_EXPONENTIAL_GRADIENT, CATENA_LOGARITHM_GRADIENT,
   CATENA_NEGATE_GRADIENT, CATENA_ABSOLUTE_GRADIENT, CATENA_RECIPROCAL_GRADIENT, CATENA_ZERO_GRADIENT,
+  // right == 0 ? 0 : left
+  CATENA_NONZERO_GRADIENT,
   // Two operands
   CATENA_ADD, CATENA_SUBTRACT, CATENA_MULTIPLY, CATENA_DIVIDE, CATENA_POWER, CATENA_MINIMUM, CATENA_MAXIMUM,
   CATENA_PRELU, CATENA_MODULO, CATENA_EQUAL, CATENA_LESS, CATENA_LESS_OR_EQUAL, CATENA_GREATER,

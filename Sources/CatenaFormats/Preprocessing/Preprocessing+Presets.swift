@@ -7,7 +7,7 @@ extension Preprocessing {
         steps: [.resizeShortSide(size: 256, .bilinear), .centreCrop(size: 224)], mean: imagenetMean, std: imagenetStd)
     ),
     (
-      "cifar10", "as stored, 0 to 1, ImageNet mean and std (akamaster's CIFAR ResNets)",
+      "cifar10", "as stored, 0 to 1, ImageNet mean and std, as CIFAR ResNets use",
       Preprocessing(mean: imagenetMean, std: imagenetStd)
     ),
     (

@@ -5,14 +5,17 @@ public enum SampleSource {
   /// What an argument may be, for the help text: the one place that says so.
   public static let syntax = """
     An input is one of
-      photo.png, photo.jpg     a PNG or JPEG image
-      folder                   the images (.png .jpg .jpeg) directly in a folder, in the order of their names
-      records.bin              CIFAR-10 binary records
-      array.npy                one array: pictures if it is uint8 ([H,W], [H,W,3] or [N,H,W,3]), else inputs that need
-                               no preprocessing (one sample, or a batch of samples along the first axis)
-      arrays.npz, x.safetensors  all arrays in the file, each as above
-    records.bin#LIST and array.npy#LIST select samples: numbers from 0 and ranges, as in #12,17,40-49.
-    arrays.npz#NAME and x.safetensors#NAME select one array.
+      photo.png, photo.jpg   a PNG or JPEG image
+      folder                 the images (.png .jpg .jpeg) directly in a folder, in
+                             the order of their names
+      records.bin            CIFAR-10 binary records
+      array.npy              one array: pictures if it is uint8 ([H,W], [H,W,3] or
+                             [N,H,W,3]), else inputs that need no preprocessing
+                             (one sample, or a batch along the first axis)
+      arrays.npz, x.safetensors
+                             all arrays in the file, each as above
+    records.bin#LIST and array.npy#LIST select samples: numbers from 0 and ranges,
+    as in #12,17,40-49. arrays.npz#NAME and x.safetensors#NAME select one array.
     """
 
   /// The samples that `arguments` name, in their order; `syntax` says what an argument may be.

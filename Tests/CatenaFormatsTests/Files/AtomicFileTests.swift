@@ -1,5 +1,6 @@
 import CatenaFormats
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("Files and folders that appear whole or not at all")

@@ -1,5 +1,6 @@
 import CatenaFormats
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("PNG and JPEG")

@@ -1,6 +1,7 @@
 import CatenaFormats
 import CatenaGraph
 import CatenaTensors
+import TestSupport
 import Testing
 
 /// Seeded mutations of small models: whatever the bytes say, the answer is a model, a graph or a typed error.
@@ -9,11 +10,16 @@ struct ONNXFuzzTests {
   @Test("mutated files never crash", arguments: [UInt64(1), 2, 3, 4])
   func mutations(seed: UInt64) throws {
     var generator = SeededGenerator(seed: seed)
-    let sources: [[UInt8]] = [
+    // Small networks, and one node of every operator.
+    var sources: [[UInt8]] = [
       try ONNXHostileTests.small().proto.serializedBytes(),
       try ONNXSlicingTests.network(opset: 9).serialized(),
       try ONNXSlicingTests.network(opset: 13).serialized(),
     ]
+    let forms = try #require(Assets.repositoryFile("Tests/Goldens/ONNX/forms.npz").url)
+    for entry in try NPZ.read(forms.path) where entry.name.hasSuffix("/model") {
+      sources.append(entry.tensor.elements(of: UInt8.self))
+    }
     let clock = ContinuousClock()
     let end = clock.now.advanced(by: .seconds(1.5))
     var graphs = 0

@@ -15,9 +15,11 @@ enum NodeTestFolder {
       return .missing("CATENA_ONNX_NODE_TESTS names \(named), which does not exist")
     }
     let libraries = Assets.repository.appending(path: ".venv/lib")
-    let versions = (try? FileManager.default.contentsOfDirectory(atPath: libraries.path)) ?? []
-    for version in versions.sorted() where version.hasPrefix("python3") {
-      let folder = libraries.appending(path: "\(version)/site-packages/onnx/backend/test/data/node")
+    let entries = FileManager.default.enumerator(
+      at: libraries, includingPropertiesForKeys: nil, options: .skipsSubdirectoryDescendants)
+    for case let version as URL in entries ?? FileManager.DirectoryEnumerator()
+    where version.lastPathComponent.hasPrefix("python3") {
+      let folder = version.appending(path: "site-packages/onnx/backend/test/data/node")
       if FileManager.default.fileExists(atPath: folder.path) { return .present(folder) }
     }
     return .missing(

@@ -1,6 +1,7 @@
 import CatenaFormats
 import CatenaTensors
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("Damaged files never crash the readers")

@@ -1,5 +1,6 @@
 import CatenaFormats
 import CatenaTensors
+import TestSupport
 import Testing
 
 @Suite("Safetensors")

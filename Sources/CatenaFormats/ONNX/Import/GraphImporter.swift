@@ -203,7 +203,10 @@ extension GraphImporter {
       && types.allSatisfy { $0.shape.elementCount <= Self.knownElementCount }
     if isKnown, types.allSatisfy({ !$0.elementType.isFloatingPoint }) {
       var operands: [Tensor] = []
-      for input in inputs { operands.append(try known(input) ?? Tensor(zeros: [0])) }
+      for input in inputs {
+        guard let operand = try known(input) else { throw .invalid("'\(graph[input].name)' cannot be evaluated") }
+        operands.append(operand)
+      }
       let results = try evaluate(operation, operands)
       return zip(names, results).map { graph.addConstant($0, $1) }
     }

@@ -53,7 +53,7 @@ extension OperatorImport {
         throw .unsupported("it has \(count) elements")
       }
       let type = importer.type(try importer.operand(node, 0)).elementType
-      let values = (0..<max(0, Int(count))).map { start + Double($0) * delta }
+      let values = (0..<Int(max(0, count))).map { start + Double($0) * delta }
       let tensor = Tensor(doubles: values, shape: [values.count], elementType: type)
       return [importer.constant(tensor, node, isLast: true)]
     },

@@ -1,11 +1,12 @@
-import CatenaFormats
 import Foundation
 
 /// A folder for one test, removed with all that is in it when the test drops it.
-final class TemporaryFolder: Sendable {
-  let path: String
+package final class TemporaryFolder: Sendable {
+  /// Where it is.
+  package let path: String
 
-  init() throws {
+  /// A new, empty folder.
+  package init() throws {
     path = FileManager.default.temporaryDirectory.appending(path: "catena-\(UUID().uuidString)").path()
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
   }
@@ -19,30 +20,20 @@ final class TemporaryFolder: Sendable {
   }
 
   /// The path of `name` in the folder.
-  func file(_ name: String) -> String { path + "/" + name }
+  package func file(_ name: String) -> String { path + "/" + name }
 
   /// Writes a file of these bytes and gives its path.
   @discardableResult
-  func write(_ bytes: some Sequence<UInt8>, to name: String) throws -> String {
+  package func write(_ bytes: some Sequence<UInt8>, to name: String) throws -> String {
     try Data(bytes).write(to: URL(filePath: file(name)))
     return file(name)
   }
 
   /// The names in the folder, sorted.
-  var names: [String] {
+  package var names: [String] {
     get throws { try FileManager.default.contentsOfDirectory(atPath: path).sorted() }
   }
 
   /// The bytes of a file in the folder.
-  func bytes(of name: String) throws -> [UInt8] { try [UInt8](Data(contentsOf: URL(filePath: file(name)))) }
-}
-
-/// The problem of the `FileError` that `body` throws, or `nil` when it throws none.
-func fileError<Result: ~Copyable>(_ body: () throws(FileError) -> Result) -> FileError? {
-  do throws(FileError) {
-    _ = try body()
-    return nil
-  } catch {
-    return error
-  }
+  package func bytes(of name: String) throws -> [UInt8] { try [UInt8](Data(contentsOf: URL(filePath: file(name)))) }
 }

@@ -1,0 +1,340 @@
+// 3 x 3 convolutions of stride 1 with 4 x 9 / 36 = a quarter of the multiplications: Winograd's minimal filtering
+// F(4 x 4, 3 x 3) on channels-last images (Lavin and Gray, 2015). The points 0, +-5/8, +-3/2 and infinity keep rounding
+// errors small (Vincent et al., "On improving the numerical stability of Winograd convolutions", 2017); the matrices
+// below follow from them by Toom and Cook's construction.
+//
+// A tile is 4 x 4 results and the 6 x 6 sources they need. A block of tiles is transformed to 36 matrices of tiles x
+// channels, each is multiplied by its own weights, and the products are transformed back, all by one thread.
+#include "program.h"
+
+// No vector crosses a call: every function that takes or returns one is inlined.
+#pragma clang diagnostic ignored "-Wpsabi"
+
+enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH, LANES = 16, MAX_PANEL = 4 };
+
+typedef float vector __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
+
+#define A 0.625f
+#define B 1.5f
+
+typedef struct {
+  catena_winograd problem;
+  int64_t tiles_down, tiles_across, tiles, block_tiles, blocks;
+  const float *source, *weights, *bias;
+  float *destination;
+  int32_t post_operation_count;
+  catena_post_operation post_operations[CATENA_MAX_POST_OPERATIONS];
+  const float *operands[CATENA_MAX_POST_OPERATIONS];
+  float *scratch;
+  int64_t floats_per_thread;
+} winograd_step;
+
+#define UNROLL _Pragma("clang loop unroll(full)")
+
+CATENA_INLINE vector load(const float *from) { return *(const vector *)from; }
+CATENA_INLINE void store(float *to, vector value) { *(vector *)to = value; }
+CATENA_INLINE vector broadcast(float value) { return (vector){0} + value; }
+
+bool catena_winograd_is_fast(void) {
+#ifdef __OPTIMIZE__
+  return true;
+#else
+  return false;
+#endif
+}
+
+// MARK: Blocks
+
+static winograd_step plan(const catena_winograd *problem, int32_t threads) {
+  winograd_step step = {.problem = *problem};
+  step.tiles_down = (problem->destination_height + TILE - 1) / TILE;
+  step.tiles_across = (problem->destination_width + TILE - 1) / TILE;
+  step.tiles = problem->batch * step.tiles_down * step.tiles_across;
+  // Both sides of a block fit the second-level cache; with many channels, weights are read once per block, which then
+  // has to be worth it.
+  int64_t floats_per_tile = POINTS * (problem->source_channels + problem->destination_channels);
+  int64_t fitting = (int64_t)(700 << 10) / (int64_t)sizeof(float) / floats_per_tile;
+  int64_t wanted = catena_minimum(catena_maximum(fitting, 72), 192);
+  int64_t share = (step.tiles + threads - 1) / threads;
+  int64_t blocks = catena_maximum((share + wanted - 1) / wanted, 1) * threads;
+  step.block_tiles = catena_maximum((step.tiles + blocks - 1) / blocks, 1);
+  step.blocks = (step.tiles + step.block_tiles - 1) / step.block_tiles;
+  step.floats_per_thread = step.block_tiles * floats_per_tile + LANES;
+  return step;
+}
+
+size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t threads) {
+  return (size_t)(plan(problem, threads).floats_per_thread * threads) * sizeof(float);
+}
+
+// MARK: Weights
+
+size_t catena_winograd_weight_bytes(const catena_winograd *problem) {
+  return (size_t)(POINTS * problem->source_channels * problem->destination_channels) * sizeof(float);
+}
+
+// Columns are kept in panels, as wide as a product does them at a time.
+CATENA_INLINE int64_t panel_width(int64_t columns_left) {
+  return catena_minimum(columns_left, MAX_PANEL * LANES);
+}
+
+void catena_winograd_pack(const catena_winograd *problem, const float *weights, float *packed) {
+  const double a = A, b = B, points[PATCH - 1] = {0, a, -a, b, -b};
+  double rows[PATCH][3] = {[PATCH - 1] = {0, 0, 1}};
+  for (int32_t i = 0; i < PATCH - 1; i++) {
+    double scale = 1;
+    for (int32_t j = 0; j < PATCH - 1; j++) scale *= i == j ? 1 : points[i] - points[j];
+    for (int32_t power = 0; power < 3; power++) {
+      rows[i][power] = (power == 0 ? 1 : power == 1 ? points[i] : points[i] * points[i]) / scale;
+    }
+  }
+  int64_t sources = problem->source_channels, results = problem->destination_channels;
+  for (int64_t result = 0; result < results; result++) {
+    int64_t panel = result / (MAX_PANEL * LANES) * (MAX_PANEL * LANES);
+    int64_t width = panel_width(results - panel);
+    for (int64_t source = 0; source < sources; source++) {
+      const float *taps = weights + (result * sources + source) * 9;
+      float *target = packed + panel * sources + source * width + (result - panel);
+      for (int32_t i = 0; i < PATCH; i++) {
+        double across[3];
+        for (int32_t x = 0; x < 3; x++) {
+          across[x] = rows[i][0] * taps[x] + rows[i][1] * taps[3 + x] + rows[i][2] * taps[6 + x];
+        }
+        for (int32_t j = 0; j < PATCH; j++) {
+          double value = rows[j][0] * across[0] + rows[j][1] * across[1] + rows[j][2] * across[2];
+          target[(i * PATCH + j) * sources * results] = (float)value;
+        }
+      }
+    }
+  }
+}
+
+// MARK: Transforms
+
+// Six numbers, `stride` apart, to the six points.
+CATENA_INLINE void to_points(const vector *from, int32_t stride, vector *to) {
+  vector d1 = from[stride], d2 = from[2 * stride], d3 = from[3 * stride], d4 = from[4 * stride];
+  vector even_a = d4 - B * B * d2, odd_a = A * (d3 - B * B * d1);
+  vector even_b = d4 - A * A * d2, odd_b = B * (d3 - A * A * d1);
+  to[0] = A * A * B * B * from[0] - (A * A + B * B) * d2 + d4;
+  to[stride] = even_a + odd_a;
+  to[2 * stride] = even_a - odd_a;
+  to[3 * stride] = even_b + odd_b;
+  to[4 * stride] = even_b - odd_b;
+  to[5 * stride] = A * A * B * B * d1 - (A * A + B * B) * d3 + from[5 * stride];
+}
+
+// The products at the six points to four results.
+CATENA_INLINE void from_points(const vector *from, int32_t stride, vector *to) {
+  vector sum_a = from[stride] + from[2 * stride], difference_a = from[stride] - from[2 * stride];
+  vector sum_b = from[3 * stride] + from[4 * stride], difference_b = from[3 * stride] - from[4 * stride];
+  to[0] = from[0] + sum_a + sum_b;
+  to[stride] = A * difference_a + B * difference_b;
+  to[2 * stride] = A * A * sum_a + B * B * sum_b;
+  to[3 * stride] = A * A * A * difference_a + B * B * B * difference_b + from[5 * stride];
+}
+
+typedef struct {
+  int64_t sample, row, column;
+} tile_place;
+
+CATENA_INLINE tile_place place_of(const winograd_step *step, int64_t tile) {
+  int64_t line = tile / step->tiles_across;
+  return (tile_place){
+    line / step->tiles_down, line % step->tiles_down * TILE, tile % step->tiles_across * TILE};
+}
+
+CATENA_INLINE void transform_source(const winograd_step *step, int64_t tile, float *to, int64_t point_stride) {
+  const catena_winograd *problem = &step->problem;
+  int64_t channels = problem->source_channels, height = problem->source_height, width = problem->source_width;
+  tile_place place = place_of(step, tile);
+  int64_t top = place.row - problem->pad_top, left = place.column - problem->pad_left;
+  bool is_inside = top >= 0 && left >= 0 && top + PATCH <= height && left + PATCH <= width;
+  const float *corner = step->source + ((place.sample * height + top) * width + left) * channels;
+  for (int64_t channel = 0; channel < channels; channel += LANES) {
+    vector patch[POINTS], across[POINTS];
+    for (int32_t i = 0; i < PATCH; i++) {
+      for (int32_t j = 0; j < PATCH; j++) {
+        bool is_read = is_inside || (top + i >= 0 && top + i < height && left + j >= 0 && left + j < width);
+        patch[i * PATCH + j] = is_read ? load(corner + (i * width + j) * channels + channel) : (vector){0};
+      }
+    }
+    UNROLL for (int32_t j = 0; j < PATCH; j++) to_points(patch + j, PATCH, across + j);
+    UNROLL for (int32_t i = 0; i < PATCH; i++) to_points(across + i * PATCH, 1, patch + i * PATCH);
+    for (int32_t point = 0; point < POINTS; point++) store(to + point * point_stride + channel, patch[point]);
+  }
+}
+
+// The part of a tile that lies inside the image.
+typedef struct {
+  int64_t rows, columns, offset, row_stride, column_stride;
+} tile_part;
+
+#define EACH_RESULT(EXPRESSION) \
+  for (int64_t i = 0; i < part->rows; i++) { \
+    for (int64_t j = 0; j < part->columns; j++) { \
+      int64_t offset = part->offset + i * part->row_stride + j * part->column_stride; \
+      vector value = results[i * TILE + j]; \
+      (void)offset; \
+      results[i * TILE + j] = (EXPRESSION); \
+    } \
+  } \
+  break
+
+// One operation after the other on all results of a tile.
+CATENA_INLINE void post_process(
+  const winograd_step *step, const tile_part *part, int64_t channel, vector *results
+) {
+  for (int32_t number = 0; number < step->post_operation_count; number++) {
+    const catena_post_operation *operation = &step->post_operations[number];
+    const float *operand = step->operands[number];
+    vector low = broadcast(operation->alpha), high = broadcast(operation->beta), zero = {0};
+    switch (operation->kind) {
+    case CATENA_POST_ELTWISE:
+      if (operation->function == CATENA_ELTWISE_CLIP) {
+        EACH_RESULT(__builtin_elementwise_min(__builtin_elementwise_max(value, low), high));
+      } else if (operation->alpha == 0) {
+        EACH_RESULT(__builtin_elementwise_max(value, zero));
+      } else {
+        EACH_RESULT(__builtin_elementwise_max(value, zero) + low * __builtin_elementwise_min(value, zero));
+      }
+    case CATENA_POST_SUM: EACH_RESULT(value + load(step->destination + offset));
+    case CATENA_POST_MULTIPLY_CHANNEL: {
+      vector factor = load(operand + channel);
+      EACH_RESULT(value * factor);
+    }
+    case CATENA_POST_ADD_TENSOR: EACH_RESULT(value + load(operand + offset));
+    }
+  }
+}
+
+CATENA_INLINE void transform_products(const winograd_step *step, int64_t tile, const float *from, int64_t point_stride) {
+  const catena_winograd *problem = &step->problem;
+  int64_t channels = problem->destination_channels, width = problem->destination_width;
+  tile_place place = place_of(step, tile);
+  tile_part part = {
+    .rows = catena_minimum(problem->destination_height - place.row, TILE),
+    .columns = catena_minimum(width - place.column, TILE),
+    .offset = ((place.sample * problem->destination_height + place.row) * width + place.column) * channels,
+    .row_stride = width * channels,
+    .column_stride = channels,
+  };
+  for (int64_t channel = 0; channel < channels; channel += LANES) {
+    vector products[POINTS], across[TILE * PATCH], results[TILE * TILE];
+    for (int32_t point = 0; point < POINTS; point++) products[point] = load(from + point * point_stride + channel);
+    UNROLL for (int32_t j = 0; j < PATCH; j++) from_points(products + j, PATCH, across + j);
+    UNROLL for (int32_t i = 0; i < TILE; i++) from_points(across + i * PATCH, 1, results + i * TILE);
+    if (step->bias != NULL) {
+      vector bias = load(step->bias + channel);
+      for (int32_t i = 0; i < TILE * TILE; i++) results[i] += bias;
+    }
+    post_process(step, &part, channel, results);
+    for (int64_t i = 0; i < part.rows; i++) {
+      for (int64_t j = 0; j < part.columns; j++) {
+        store(
+          step->destination + part.offset + i * part.row_stride + j * part.column_stride, results[i * TILE + j]);
+      }
+    }
+    part.offset += LANES;
+  }
+}
+
+// MARK: Products
+
+// `ROWS` rows of a tiles x channels matrix by a panel of `VECTORS` vectors of columns, in registers.
+#define PRODUCT(VECTORS, ROWS) \
+  CATENA_INLINE void product_##VECTORS( \
+    const float *left, int64_t depth, const float *panel, float *to, int64_t row_stride, int64_t count \
+  ) { \
+    for (int64_t first = 0; first < count; first += ROWS) { \
+      vector sums[ROWS][VECTORS] = {0}; \
+      const float *rows[ROWS]; \
+      int64_t here = catena_minimum(count - first, ROWS); \
+      UNROLL for (int32_t i = 0; i < ROWS; i++) rows[i] = left + (first + (i < here ? i : 0)) * depth; \
+      for (int64_t k = 0; k < depth; k++) { \
+        vector weights[VECTORS]; \
+        UNROLL for (int32_t j = 0; j < VECTORS; j++) weights[j] = load(panel + (k * VECTORS + j) * LANES); \
+        UNROLL for (int32_t i = 0; i < ROWS; i++) { \
+          UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] += rows[i][k] * weights[j]; \
+        } \
+      } \
+      UNROLL for (int32_t i = 0; i < ROWS; i++) { \
+        if (i >= here) break; \
+        UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
+          store(to + (first + i) * row_stride + j * LANES, sums[i][j]); \
+        } \
+      } \
+    } \
+  }
+// As many sums as the registers of the widest instruction set hold beside a panel's row.
+PRODUCT(1, 14)
+PRODUCT(2, 12)
+PRODUCT(3, 8)
+PRODUCT(4, 6)
+
+CATENA_INLINE void multiply(
+  const float *left, int64_t count, int64_t depth, const float *weights, int64_t columns, float *to
+) {
+  for (int64_t column = 0; column < columns; column += MAX_PANEL * LANES) {
+    const float *panel = weights + column * depth;
+    switch (panel_width(columns - column) / LANES) {
+    case 1: product_1(left, depth, panel, to + column, columns, count); break;
+    case 2: product_2(left, depth, panel, to + column, columns, count); break;
+    case 3: product_3(left, depth, panel, to + column, columns, count); break;
+    default: product_4(left, depth, panel, to + column, columns, count); break;
+    }
+  }
+}
+
+// MARK: Step
+
+CATENA_VECTORISED
+static void run_blocks(const winograd_step *step, catena_range share, float *sources) {
+  int64_t depth = step->problem.source_channels, columns = step->problem.destination_channels;
+  int64_t source_stride = step->block_tiles * depth, product_stride = step->block_tiles * columns;
+  float *products = sources + POINTS * source_stride;
+  for (int64_t block = share.begin; block < share.end; block++) {
+    int64_t first = block * step->block_tiles;
+    int64_t count = catena_minimum(step->tiles - first, step->block_tiles);
+    for (int64_t tile = 0; tile < count; tile++) {
+      transform_source(step, first + tile, sources + tile * depth, source_stride);
+    }
+    for (int32_t point = 0; point < POINTS; point++) {
+      multiply(
+        sources + point * source_stride, count, depth, step->weights + point * depth * columns, columns,
+        products + point * product_stride);
+    }
+    for (int64_t tile = 0; tile < count; tile++) {
+      transform_products(step, first + tile, products + tile * columns, product_stride);
+    }
+  }
+}
+
+static void run_share(void *arguments) {
+  const winograd_step *step = arguments;
+  run_blocks(step, catena_share(step->blocks), step->scratch + omp_get_thread_num() * step->floats_per_thread);
+}
+
+static catena_status run_winograd(const void *arguments) {
+  catena_parallel(run_share, arguments, INT64_MAX);
+  return catena_success;
+}
+
+void catena_add_winograd(
+  catena_program *program, const catena_winograd *problem, const float *source, const float *packed, const float *bias,
+  float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  const void *const *operands, int32_t threads, void *scratch
+) {
+  winograd_step *step = catena_add_step(program, run_winograd, sizeof(winograd_step), NULL);
+  *step = plan(problem, threads);
+  step->source = source;
+  step->weights = packed;
+  step->bias = bias;
+  step->destination = destination;
+  step->post_operation_count = post_operation_count;
+  for (int32_t i = 0; i < post_operation_count; i++) {
+    step->post_operations[i] = post_operations[i];
+    step->operands[i] = operands[i];
+  }
+  step->scratch = scratch;
+}

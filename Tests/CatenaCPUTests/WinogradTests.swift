@@ -1,0 +1,100 @@
+import CatenaAutodiff
+import CatenaCPU
+import CatenaCompute
+import CatenaGraph
+import CatenaTensors
+import TestSupport
+import Testing
+
+/// Convolutions by minimal filtering against the reference, with everything that is fused behind them.
+struct WinogradTests {
+  struct Shape4: Sendable {
+    var batch = 4
+    var sources: Int
+    var results: Int
+    var height: Int
+    var width: Int
+    var padsBegin = [1, 1]
+    var padsEnd = [1, 1]
+  }
+
+  private static let shapes = [
+    Shape4(sources: 16, results: 16, height: 32, width: 32),
+    Shape4(sources: 32, results: 48, height: 19, width: 22),
+    Shape4(sources: 48, results: 80, height: 17, width: 14, padsBegin: [0, 2], padsEnd: [2, 0]),
+    Shape4(sources: 160, results: 64, height: 12, width: 15, padsBegin: [0, 0], padsEnd: [0, 0]),
+    Shape4(sources: 64, results: 16, height: 21, width: 20, padsBegin: [2, 2], padsEnd: [2, 2]),
+  ]
+
+  private func tensors(_ graph: Graph) -> [ValueID: Tensor] {
+    var generator = SeededGenerator(seed: 9)
+    return Dictionary(
+      uniqueKeysWithValues: graph.inputs.map { input in
+        let shape = graph.shape(input)
+        let elements = (0..<shape.elementCount).map { _ in Float(2 * generator.uniform() - 1) }
+        return (input, Tensor(elements, shape: shape))
+      })
+  }
+
+  private func constant(_ shape: Shape, in graph: inout Graph, seed: UInt64) -> ValueID {
+    var generator = SeededGenerator(seed: seed)
+    return graph.addConstant(
+      "constant", Tensor((0..<shape.elementCount).map { _ in Float(generator.uniform() - 0.5) }, shape: shape))
+  }
+
+  /// conv + bias + relu + gate + residual + clip, and the gradients of input and gate.
+  private func program(_ shape: Shape4, regions: Int) throws -> Program {
+    var graph = Graph()
+    let data = graph.addInput("input", TensorType(.float32, [shape.batch, shape.sources, shape.height, shape.width]))
+    let gate = graph.addInput("gate", TensorType(.float32, [regions, shape.results]))
+    let geometry = Convolution(
+      strides: [1, 1], padsBegin: shape.padsBegin, padsEnd: shape.padsEnd, dilations: [1, 1])
+    let product = try graph.add(
+      .convolution(geometry),
+      inputs: [
+        data, constant([shape.results, shape.sources, 3, 3], in: &graph, seed: 1),
+        constant([shape.results], in: &graph, seed: 2),
+      ])[0]
+    let rectified = try graph.add(.unary(.relu), product)
+    let gated = try graph.add(.gate(axis: 1), rectified, gate)
+    let residual = graph.addInput("residual", graph.type(gated))
+    let sum = try graph.add(.binary(.add), gated, residual)
+    let result = try graph.add(.unary(.clip(minimum: -1, maximum: 2)), sum)
+    let axes = Array(0..<4)
+    let total = try graph.add(
+      .reduce(Reduce(.sum, axes: axes, keepsDimensions: false)), graph.add(.binary(.multiply), result, result))
+    let derivative = try graph.differentiating([DerivativeTarget(total)], withRespectTo: [data, gate])
+    graph = derivative.graph
+    graph.outputs = [result] + [data, gate].compactMap { derivative.gradients[$0] }
+    return Program(graph)
+  }
+
+  @Test(arguments: shapes, [1, 2])
+  func agreesWithReference(_ shape: Shape4, _ regions: Int) async throws {
+    let program = try program(shape, regions: regions)
+    let tensors = tensors(program.graph)
+    let expected = try await ReferenceBackend().compile(program, options: CompileOptions())
+      .results(tensors, reading: program.graph.outputs)
+    let executable = try await CPUBackend().compileForProcessor(program, options: CompileOptions())
+    let found = try await executable.results(tensors, reading: program.graph.outputs)
+    // A ReLU that is within rounding of its kink passes a gradient or does not.
+    for (index, tolerance) in [1e-5, 1e-4, 1e-4].enumerated() {
+      #expect(difference(found[index], expected[index], tolerance: tolerance) == nil, "output \(index)")
+    }
+  }
+
+  /// Samples and threads do not change what a tile gives.
+  @Test func isTheSameForEveryBatchAndThreadCount() async throws {
+    let shape = Shape4(sources: 32, results: 64, height: 30, width: 29)
+    let program = try program(shape, regions: 1)
+    let tensors = tensors(program.graph)
+    let output = program.graph.outputs[0]
+    let one = try await CPUBackend(threads: 1).compile(program, options: CompileOptions())
+      .results(tensors, reading: [output])
+    for threads in [2, 3] {
+      let other = try await CPUBackend(threads: threads).compile(program, options: CompileOptions())
+        .results(tensors, reading: [output])
+      #expect(other[0].isBitIdentical(to: one[0]))
+    }
+  }
+}

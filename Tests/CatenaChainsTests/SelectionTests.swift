@@ -1,0 +1,150 @@
+import CatenaAutodiff
+import CatenaChains
+import CatenaFormats
+import CatenaGraph
+import CatenaReference
+import CatenaTensors
+import TestSupport
+import Testing
+
+/// Random scores: uniform ones, ones that are nearly all 0 or 1, and many that are equal.
+private func snapshots(of sites: GateSites, count: Int) -> [ScoreSnapshot] {
+  var generator = SeededGenerator(seed: 11)
+  return (0..<count).map { index in
+    func gate() -> Float {
+      let uniform = Float(generator.uniform())
+      switch index % 3 {
+      case 0: return uniform
+      case 1: return uniform < 0.2 ? 1 - uniform * 1e-3 : uniform * 1e-6
+      default: return (uniform * 4).rounded() / 4
+      }
+    }
+    return ScoreSnapshot(
+      step: index, unitGates: (0..<sites.unitCount).map { _ in gate() }, blockGates: sites.blocks.map { _ in gate() })
+  }
+}
+
+@Suite("Selection")
+struct SelectionTests {
+  enum Structure: String, CaseIterable, Sendable {
+    case residual, nested, resnet, paddedShortcut, squeezeExcite, denseNet, mobileNet, resnet20, squeezeNet
+
+    func network() throws -> ChainNetwork {
+      let model =
+        switch self {
+        case .residual: try NetworkBuilder.residual(batch: 2)
+        case .nested: try NetworkBuilder.nested(batch: 2)
+        case .resnet: try GoldenNetwork.resnet.model()
+        case .paddedShortcut: try GoldenNetwork.paddedShortcut.model()
+        case .squeezeExcite: try GoldenNetwork.squeezeExcite.model()
+        case .denseNet: try GoldenNetwork.denseNet.model()
+        case .mobileNet: try GoldenNetwork.mobileNet.model()
+        case .resnet20: try ShippedNetwork.resnet20.model()
+        case .squeezeNet: try ShippedNetwork.squeezeNet.model()
+        }
+      return try ChainNetwork(model: model, batch: 2)
+    }
+  }
+
+  @Test("every selection is connected, within its budget and consistent", arguments: Structure.allCases)
+  func properties(structure: Structure) throws {
+    let sites = try structure.network().sites
+    let selector = ChainSelector(sites: sites)
+    let smallest = selector.smallestCount
+    #expect(smallest >= 1 && smallest <= sites.unitCount)
+    for snapshot in snapshots(of: sites, count: 9) {
+      check(selector.hardChain(of: snapshot), snapshot, sites)
+      var last = 0
+      for count in counts(from: smallest, to: sites.unitCount) {
+        let selection = selector.largest(count, of: snapshot)
+        check(selection, snapshot, sites)
+        #expect(selection.keptCount <= count)
+        // A branch that does not fit is left out as a whole, so that a larger budget need not be used up; but what
+        // fitted a smaller one still fits.
+        #expect(selection.keptCount >= last, "\(count) units of \(structure), snapshot \(snapshot.step)")
+        last = selection.keptCount
+      }
+      #expect(selector.largest(smallest, of: snapshot).keptCount == smallest)
+      #expect(selector.largest(sites.unitCount, of: snapshot).keptCount == sites.unitCount)
+      #expect(selector.largest(sites.unitCount, of: snapshot).blocks.allSatisfy { $0 })
+    }
+  }
+
+  private func counts(from smallest: Int, to all: Int) -> [Int] {
+    stride(from: smallest, through: all, by: max(1, (all - smallest) / 40)).map { $0 }
+  }
+
+  private func check(_ selection: ChainSelection, _ snapshot: ScoreSnapshot, _ sites: GateSites) {
+    for (index, offset) in sites.unitOffsets.enumerated() {
+      let layer = sites.layers[index]
+      let kept = selection.units[offset..<offset + layer.count].count { $0 }
+      if let block = layer.block {
+        #expect((kept > 0) == selection.blocks[block], "'\(layer.name)' keeps \(kept) units of block \(block)")
+      } else {
+        #expect(kept > 0, "'\(layer.name)' keeps nothing")
+      }
+    }
+    // A branch inside a branch that is gone is gone.
+    for (inner, block) in sites.blocks.enumerated() {
+      for (outer, around) in sites.blocks.enumerated() where around.nodes.contains(block.add) {
+        #expect(selection.blocks[outer] || !selection.blocks[inner], "'\(block.name)' lies in '\(around.name)'")
+      }
+    }
+    for unit in selection.units.indices {
+      #expect(selection.unitFactors[unit] == (selection.units[unit] ? snapshot.unitGates[unit] : 0))
+    }
+    for block in selection.blocks.indices {
+      #expect(selection.blockFactors[block] == (selection.blocks[block] ? snapshot.blockGates[block] : 0))
+    }
+  }
+
+  @Test("the smallest chain leaves every residual branch out and one unit per layer outside")
+  func smallest() throws {
+    let sites = try Structure.nested.network().sites
+    #expect(sites.blocks.count == 3)
+    let selector = ChainSelector(sites: sites)
+    #expect(selector.smallestCount == 1)
+    #expect(try ChainSelector(sites: Structure.resnet20.network().sites).smallestCount == 1)
+  }
+
+  /// Activations are tanh, so that the output depends on the input exactly where a path of kept units connects them.
+  @Test(
+    "the output of a chain still depends on the input, and kept units are in it", arguments: [1, 2, 4, 8, 12, 20, 31])
+  func dependence(count: Int) throws {
+    let network = try Structure.nested.network()
+    let selector = ChainSelector(sites: network.sites)
+    for snapshot in snapshots(of: network.sites, count: 9) {
+      let selection = selector.largest(min(count, network.sites.unitCount), of: snapshot)
+      let sliced = try network.sliced(keeping: selection.units, blocks: selection.blocks)
+      let input = sliced.graph.inputs[0]
+      let samples = try noise(2, sample: [2, 5, 5], seed: 3).samples
+      let logits = try #require(
+        try Reference.run(sliced.graph, inputs: [input: samples], precision: .double)[sliced.graph.outputs[0]])
+      #expect(logits.doubles.prefix(3) != logits.doubles.suffix(3))
+      for (layer, offset) in zip(network.sites.layers, network.sites.unitOffsets) {
+        let kept = (0..<layer.count).filter { selection.units[offset + $0] }
+        guard !kept.isEmpty else { continue }
+        let present = sliced.record.kept(layer.value, axis: layer.axis) ?? Array(0..<layer.count)
+        #expect(Set(present).isSuperset(of: kept), "'\(layer.name)'")
+        #expect(sliced.graph.producers()[layer.value] != nil, "'\(layer.name)' keeps units, but is gone")
+      }
+    }
+  }
+
+  @Test("a branch inside a branch that is left out does not use up the budget")
+  func nestedBlocks() throws {
+    let sites = try Structure.nested.network().sites
+    let selector = ChainSelector(sites: sites)
+    let names = sites.blocks.map(\.name)
+    let inner = try #require(names.firstIndex(of: "inner sum"))
+    let outer = try #require(names.firstIndex(of: "outer sum"))
+    var snapshot = ScoreSnapshot(
+      step: 0, unitGates: [Float](repeating: 0.9, count: sites.unitCount),
+      blockGates: [Float](repeating: 0.9, count: sites.blocks.count))
+    snapshot.blockGates[outer] = 0.1
+    let chain = selector.hardChain(of: snapshot)
+    #expect(!chain.blocks[outer] && !chain.blocks[inner])
+    // Stem and plain branch: 4 + 3 + 4.
+    #expect(chain.keptCount == 11)
+  }
+}

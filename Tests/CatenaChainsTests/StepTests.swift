@@ -1,0 +1,64 @@
+import CatenaCPU
+import CatenaChains
+import CatenaCompute
+import CatenaFormats
+import CatenaTensors
+import TestSupport
+import Testing
+
+@Suite("The optimisation step")
+struct StepTests {
+  enum Structure: String, CaseIterable, Sendable {
+    case residual, nested
+
+    func model(batch: Int) throws -> ONNXModel {
+      switch self {
+      case .residual: try NetworkBuilder.residual(batch: batch)
+      case .nested: try NetworkBuilder.nested(batch: batch)
+      }
+    }
+  }
+
+  /// f32 against double. A step moves a score by up to 0.05, however small its gradient: where the gradient is near 0,
+  /// rounding counts.
+  @Test("is what its formulas say, on the processor", arguments: Structure.allCases)
+  func processor(structure: Structure) async throws {
+    try await check(structure, backend: CPUBackend(), tolerance: 2e-3)
+  }
+
+  @Test("is what its formulas say, on the reference", arguments: Structure.allCases)
+  func reference(structure: Structure) async throws {
+    try await check(structure, backend: ReferenceBackend(), tolerance: 2e-6)
+  }
+
+  private func check(_ structure: Structure, backend: any Backend, tolerance: Double) async throws {
+    // So few that the aim falls and the gates cool in three steps, and the aim arrives in the second.
+    var settings = ChainSettings.short(steps: 4)
+    settings.shrinkingEnd = 0.5
+    settings.initialNoise = 0.5
+    settings.initialBlockScore = 0.7
+    let keep = [0.5, 0.3]
+    let regions = [try noise(2, sample: [2, 5, 5], seed: 1), try noise(2, sample: [2, 5, 5], seed: 2)]
+    let model = try structure.model(batch: 4)
+    let optimizer = try await optimizer(model, regions, keep: keep, settings: settings, backend: backend)
+    var literal = try LiteralStep(
+      network: ChainNetwork(model: model, batch: 4),
+      samples: Tensor(regions.flatMap(\.samples.floats), shape: [4, 2, 5, 5]), keep: keep,
+      scores: await optimizer.scores(), settings: settings)
+    for step in 1...3 {
+      try await optimizer.advance(by: 1)
+      try literal.advance()
+      let scores = try await optimizer.scores()
+      let state = try await optimizer.state()
+      for region in keep.indices {
+        let expected = literal.states[region].units + literal.states[region].blocks
+        let found = (scores[region].units + scores[region].blocks).map(Double.init)
+        let distance = zip(expected, found).map { abs($0 - $1) }.max() ?? .infinity
+        #expect(distance <= tolerance, "step \(step), region \(region)")
+        #expect(abs(state[region].size - literal.sizes[region]) <= 1e-5, "step \(step), region \(region)")
+        let divergence = literal.divergences[region]
+        #expect(abs(state[region].divergence - divergence) <= 1e-4 * max(divergence, 0.01), "step \(step)")
+      }
+    }
+  }
+}

@@ -1,0 +1,163 @@
+import CatenaAutodiff
+import CatenaChains
+import CatenaFormats
+import CatenaGraph
+import CatenaReference
+import CatenaTensors
+import Foundation
+
+/// The optimisation step as its formulas say it, in double: the divergence's gradient by central differences of the
+/// reference's forward pass, everything else by loops.
+struct LiteralStep {
+  /// What one region carries from step to step.
+  struct State {
+    var units: [Double]
+    var blocks: [Double]
+    var offset: Double
+    var temperature: Double
+    /// Adam's moments of the units' scores, then of the blocks'.
+    var first: [Double]
+    var second: [Double]
+  }
+
+  let settings: ChainSettings
+  let keep: [Double]
+  private(set) var states: [State]
+  private(set) var steps = 0
+  /// Divergence and size of every region in the last step.
+  private(set) var divergences: [Double] = []
+  private(set) var sizes: [Double] = []
+
+  private let gated: GatedGraph
+  private let samples: Tensor
+  private let dense: [[Double]]
+  /// The block of every unit.
+  private let blockOfUnit: [Int?]
+
+  /// The step of a network whose batch holds as many samples of every region.
+  init(network: ChainNetwork, samples: Tensor, keep: [Double], scores: [Scores], settings: ChainSettings) throws {
+    self.settings = settings
+    self.keep = keep
+    self.samples = samples
+    gated = try network.graph.gated(network.sites, regions: keep.count, parametrization: .identity)
+    blockOfUnit = network.sites.layers.flatMap { [Int?](repeating: $0.block, count: $0.count) }
+    let output = network.graph.outputs[0]
+    let logits = try Reference.run(
+      network.graph, inputs: [network.graph.inputs[0]: samples], precision: .double)[output]
+    dense = Self.logSoftmax(rows: logits)
+    let first = Double(settings.firstSize)
+    states = scores.map { scores in
+      let count = scores.units.count + scores.blocks.count
+      return State(
+        units: scores.units.map(Double.init), blocks: scores.blocks.map(Double.init),
+        offset: -Double(settings.firstTemperature) * log(first / (1 - first)),
+        temperature: Double(settings.firstTemperature), first: [Double](repeating: 0, count: count),
+        second: [Double](repeating: 0, count: count))
+    }
+  }
+
+  /// S and alpha of a region.
+  private func gates(_ state: State) -> (units: [Double], blocks: [Double]) {
+    func sigmoid(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
+    return (
+      state.units.map { sigmoid(($0 - state.offset) / state.temperature) },
+      state.blocks.map { sigmoid($0 / state.temperature) }
+    )
+  }
+
+  /// One step of every region.
+  mutating func advance() throws {
+    let all = states.map(gates)
+    let units = all.map(\.units)
+    let blocks = all.map(\.blocks)
+    divergences = try divergence(units, blocks)
+    let unitGradients = try gradients(of: units) { try divergence($0, blocks) }
+    let blockGradients = try gradients(of: blocks) { try divergence(units, $0) }
+    sizes = []
+    for region in states.indices {
+      update(region, units[region], blocks[region], unitGradients[region], blockGradients[region])
+    }
+    steps += 1
+  }
+
+  private mutating func update(
+    _ region: Int, _ gates: [Double], _ alphas: [Double], _ gradients: [Double], _ blockGradients: [Double]
+  ) {
+    var state = states[region]
+    let temperature = state.temperature
+    let alphaOfUnit = blockOfUnit.map { block in block.map { alphas[$0] } ?? 1 }
+    let slopes = gates.map { $0 * (1 - $0) / temperature }
+    let reach = max(zip(alphaOfUnit, slopes).map(*).reduce(0, +), 1e-6)
+    let multiplier = -zip(gradients, slopes).map(*).reduce(0, +) / reach
+
+    var total: [Double] = []
+    for unit in gates.indices { total.append((gradients[unit] + multiplier * alphaOfUnit[unit]) * slopes[unit]) }
+    for block in alphas.indices {
+      let members = gates.indices.filter { blockOfUnit[$0] == block }.map { gates[$0] }
+      let slope = alphas[block] * (1 - alphas[block]) / temperature
+      total.append((blockGradients[block] + multiplier * members.reduce(0, +)) * slope)
+    }
+    var scores = state.units + state.blocks
+    for index in scores.indices {
+      state.first[index] = 0.9 * state.first[index] + 0.1 * total[index]
+      state.second[index] = 0.999 * state.second[index] + 0.001 * total[index] * total[index]
+      let mean = state.first[index] / (1 - pow(0.9, Double(steps + 1)))
+      let variance = state.second[index] / (1 - pow(0.999, Double(steps + 1)))
+      scores[index] -= Double(settings.learningRate) * mean / (variance.squareRoot() + 1e-8)
+    }
+    state.units = Array(scores.prefix(gates.count))
+    state.blocks = Array(scores.dropFirst(gates.count))
+
+    let size = zip(alphaOfUnit, gates).map(*).reduce(0, +) / Double(gates.count)
+    sizes.append(size)
+    let ramp = min(Double(steps) / (settings.shrinkingEnd * Double(settings.steps)), 1)
+    let aim = Double(settings.firstSize) * pow(keep[region] / Double(settings.firstSize), ramp)
+    let newton = Double(gates.count) * (size - aim) / reach
+    let bound = Double(settings.firstTemperature) / 4
+    state.offset += min(max(newton, -bound), bound)
+    state.temperature *= pow(
+      Double(settings.lastTemperature) / Double(settings.firstTemperature), 1 / Double(settings.steps))
+    states[region] = state
+  }
+
+  /// Central differences; all regions at once, since no region's divergence depends on another's gates.
+  private func gradients(
+    of gates: [[Double]], _ divergence: ([[Double]]) throws -> [Double]
+  ) throws -> [[Double]] {
+    let step = 1e-5
+    var gradients = gates
+    for index in gates[0].indices {
+      let above = try divergence(gates.map { row in row.enumerated().map { $0 == index ? $1 + step : $1 } })
+      let below = try divergence(gates.map { row in row.enumerated().map { $0 == index ? $1 - step : $1 } })
+      for region in gates.indices { gradients[region][index] = (above[region] - below[region]) / (2 * step) }
+    }
+    return gradients
+  }
+
+  /// KL(p || p_gated), the mean over the samples of each region.
+  private func divergence(_ units: [[Double]], _ blocks: [[Double]]) throws -> [Double] {
+    func table(_ rows: [[Double]]) -> Tensor {
+      Tensor(doubles: Array(rows.joined()), shape: [rows.count, rows[0].count], elementType: .float64)
+    }
+    var inputs = [gated.graph.inputs[0]: samples, gated.scores: table(units)]
+    if let blockScores = gated.blockScores { inputs[blockScores] = table(blocks) }
+    let output = gated.graph.outputs[0]
+    let rows = Self.logSoftmax(
+      rows: try Reference.run(gated.graph, inputs: inputs, precision: .double, values: [output])[output])
+    let divergences = zip(dense, rows).map { p, q in zip(p, q).map { exp($0) * ($0 - $1) }.reduce(0, +) }
+    let perRegion = divergences.count / keep.count
+    return keep.indices.map { region in
+      divergences[region * perRegion..<(region + 1) * perRegion].reduce(0, +) / Double(perRegion)
+    }
+  }
+
+  private static func logSoftmax(rows logits: Tensor?) -> [[Double]] {
+    guard let logits else { return [] }
+    let width = logits.shape[1]
+    return (0..<logits.shape[0]).map { row in
+      let values = Array(logits.doubles[row * width..<(row + 1) * width])
+      let logSum = log(values.map { exp($0) }.reduce(0, +))
+      return values.map { $0 - logSum }
+    }
+  }
+}

@@ -1,0 +1,73 @@
+import CatenaCPU
+import CatenaChains
+import CatenaCompute
+import CatenaFormats
+import CatenaGraph
+import CatenaTensors
+
+/// The scores of one region after some steps.
+struct Scores {
+  var units: [Float]
+  var blocks: [Float]
+
+  /// The largest difference of two scores of the same unit or block.
+  func distance(to other: Scores) -> Float {
+    guard units.count == other.units.count, blocks.count == other.blocks.count else { return .infinity }
+    return zip(units + blocks, other.units + other.blocks).reduce(0) { largest, pair in
+      pair.0.isFinite && pair.1.isFinite ? max(largest, abs(pair.0 - pair.1)) : .infinity
+    }
+  }
+}
+
+extension ChainOptimizer {
+  /// The scores of every region.
+  func scores() async throws -> [Scores] {
+    let units = try await executable.read(step.scores).rows
+    guard let blockScores = step.blockScores else { return units.map { Scores(units: $0, blocks: []) } }
+    return zip(units, try await executable.read(blockScores).rows).map { Scores(units: $0, blocks: $1) }
+  }
+
+  /// The gradients of all scores in the first step, but for a factor: what Adam's first moments hold after it.
+  func firstGradients() async throws -> [Float] {
+    var gradients: [Float] = []
+    for input in step.program.graph.inputs where step.program.graph[input].name.hasSuffix("/first moment") {
+      gradients += try await executable.read(input).floats
+    }
+    return gradients
+  }
+
+  /// Says which regions go on.
+  func setActive(_ active: [Bool]) async throws {
+    try await executable.write(Tensor(active.map { $0 ? Float(1) : 0 }, shape: [active.count, 1]), to: step.active)
+  }
+}
+
+extension Tensor {
+  /// The rows along the first axis, flattened.
+  var rows: [[Float]] {
+    let width = elementCount / shape[0]
+    let values = floats
+    return (0..<shape[0]).map { Array(values[$0 * width..<($0 + 1) * width]) }
+  }
+}
+
+/// An optimiser of some regions, each with its own aim.
+func optimizer(
+  _ model: ONNXModel, _ regions: [Region], keep: [Double], settings: ChainSettings,
+  backend: any Backend = CPUBackend()
+) async throws -> ChainOptimizer {
+  let network = try ChainNetwork(model: model, batch: 4)
+  let evaluator = try await ChainEvaluator(network: network, backend: backend, options: CompileOptions())
+  var dense: [[[Float]]] = []
+  for region in regions { dense.append(try await evaluator.denseLogits(of: region)) }
+  return try await ChainOptimizer(
+    network: network, regions: regions, dense: dense, keep: keep, settings: settings, backend: backend,
+    options: CompileOptions())
+}
+
+/// An extractor on the processor.
+func extractor(
+  _ model: ONNXModel, settings: ChainSettings, batch: Int = 8, backend: any Backend = CPUBackend()
+) throws -> ChainExtractor {
+  ChainExtractor(network: try ChainNetwork(model: model, batch: batch), backend: backend, settings: settings)
+}

@@ -1,0 +1,494 @@
+import ArgumentParser
+import Catena
+import CatenaCPU
+import Dispatch
+import Foundation
+
+struct BenchCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "bench", abstract: "Measures inference and extraction steps on the CPU back end.",
+    discussion: """
+      Absolute times on a shared machine are noise; Tools/bench/compare interleaves these jobs with other engines and \
+      reports ratios.
+      """,
+    subcommands: [Machine.self, Inference.self, Step.self, Kernels.self, Gates.self])
+}
+
+// MARK: Options
+
+/// How jobs are timed.
+private struct TimingOptions: ParsableArguments {
+  @Option(help: "Timed runs.")
+  var runs = 7
+
+  @Option(help: "Runs before the first that counts.")
+  var warmUp = 2
+
+  @Option(help: "Threads; by default what the affinity mask and the control group allow.")
+  var threads: Int?
+
+  func validate() throws {
+    if runs < 1 { throw ValidationError("--runs must be at least 1") }
+    if warmUp < 0 { throw ValidationError("--warm-up must not be negative") }
+    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
+  }
+
+  var backend: CPUBackend { CPUBackend(threads: threads) }
+
+  /// The seconds of every run.
+  func seconds(of job: () async throws -> Void) async throws -> [Double] {
+    for _ in 0..<warmUp { try await job() }
+    var samples: [Double] = []
+    for _ in 0..<runs { samples.append(try await elapsed(job)) }
+    return samples
+  }
+}
+
+/// What runs.
+private struct WorkOptions: ParsableArguments {
+  @Argument(help: "An ONNX file.", completion: .file(extensions: ["onnx"]))
+  var model: String
+
+  @Option(help: "Samples per run.")
+  var batch = 20
+
+  @Option(help: "Preprocessed samples (.npy, N first) instead of random ones.")
+  var samples: String?
+
+  func validate() throws {
+    if batch < 1 { throw ValidationError("--batch must be at least 1") }
+  }
+
+  /// `count` samples of the shape that the network reads.
+  func tensor(count: Int, like shape: Shape) throws -> Tensor {
+    let wanted = Shape([count] + shape.dimensions.dropFirst())
+    if let samples {
+      let tensor = try NPY.read(samples)
+      guard tensor.shape == wanted, tensor.elementType == .float32 else {
+        throw ValidationError(
+          "\(samples) holds \(tensor.elementType.rawValue) \(tensor.shape); needed is f32 \(wanted)")
+      }
+      return tensor
+    }
+    var generator = SeededGenerator(seed: 0)
+    let elements = (0..<wanted.elementCount).map { _ in Float(2 * generator.uniform() - 1) * 1.7320508 }
+    return Tensor(elements, shape: wanted)
+  }
+}
+
+private struct RegionOption: ParsableArguments {
+  @Option(help: "Regions that the samples are shared out to.")
+  var regions = 1
+
+  func validate() throws {
+    if regions < 1 { throw ValidationError("--regions must be at least 1") }
+  }
+}
+
+// MARK: Jobs
+
+extension BenchCommand {
+  struct Machine: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Measures what the machine can do: a large matrix product, a large copy.")
+
+    @OptionGroup private var timing: TimingOptions
+
+    func run() async throws {
+      let command = self
+      try await reportingFailures { try Output.json(await MachineLimits.measured(command.timing)) }
+    }
+  }
+
+  struct Inference: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Times a network's own run, input and output included.")
+
+    @OptionGroup private var work: WorkOptions
+    @OptionGroup private var timing: TimingOptions
+
+    @Flag(help: "Answer each line 'run' on standard input with the seconds of one run.")
+    var serve = false
+
+    func run() async throws {
+      let command = self
+      try await reportingFailures {
+        let job = try await InferenceJob(command.work, command.timing.backend)
+        try await report(job, command.timing, serves: command.serve)
+      }
+    }
+  }
+
+  struct Step: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Times an optimisation step of a chain: forward, divergence, backward, update.")
+
+    @OptionGroup private var work: WorkOptions
+    @OptionGroup private var region: RegionOption
+    @OptionGroup private var timing: TimingOptions
+
+    @Flag(help: "Answer each line 'run' on standard input with the seconds of one step.")
+    var serve = false
+
+    func run() async throws {
+      let command = self
+      try await reportingFailures {
+        let job = try await StepJob(command.work, regions: command.region.regions, command.timing.backend)
+        try await report(job, command.timing, serves: command.serve)
+      }
+    }
+  }
+
+  struct Kernels: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Shows where the time of a step or of an inference goes, kernel by kernel.",
+      discussion: """
+        "limit" is the time that the measured limits of the machine allow (the larger of operations over the matrix \
+        product's rate and bytes over the copy's rate) as part of the time taken. Single kernels are timed one after \
+        the other, the fastest of the runs counts; each includes starting its threads.
+        """)
+
+    @OptionGroup private var work: WorkOptions
+    @OptionGroup private var region: RegionOption
+    @OptionGroup private var timing: TimingOptions
+
+    @Flag(help: "Of an inference instead of a step.")
+    var inference = false
+
+    @Option(help: "How many single kernels to list, slowest first.")
+    var top = 25
+
+    @Flag(help: "Print JSON.")
+    var json = false
+
+    func run() async throws {
+      let command = self
+      try await reportingFailures {
+        let limits = try await MachineLimits.measured(command.timing)
+        let backend = command.timing.backend
+        let job: any BenchJob =
+          command.inference
+          ? try await InferenceJob(command.work, backend)
+          : try await StepJob(command.work, regions: command.region.regions, backend)
+        let profile = try await Profile(of: job, command.timing, limits: limits)
+        if command.json { return try Output.json(profile) }
+        print(profile.text(top: command.top))
+      }
+    }
+  }
+
+  struct Gates: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+      abstract: "Prints the gated values of a network, as Tools/peers/gated_step.py reads them.")
+
+    @Argument(help: "An ONNX file.", completion: .file(extensions: ["onnx"]))
+    var model: String
+
+    func run() async throws {
+      let command = self
+      try await reportingFailures {
+        try Output.json(GateDescription(try ChainNetwork(model: ONNXModel(contentsOf: command.model), batch: 1)))
+      }
+    }
+  }
+}
+
+/// Something that runs again and again.
+private protocol BenchJob: Sendable {
+  var executable: any Executable { get }
+  func run() async throws
+}
+
+private struct InferenceJob: BenchJob {
+  let executable: any Executable
+  private let input: ValueID
+  private let output: ValueID
+  private let samples: Tensor
+
+  init(_ work: WorkOptions, _ backend: CPUBackend) async throws {
+    let model = try ONNXModel(contentsOf: work.model)
+    let graph = try model.graph(batch: model.fixedBatch ?? work.batch).pruned()
+    (input, output) = (graph.inputs[0], graph.outputs[0])
+    samples = try work.tensor(count: graph.shape(input)[0], like: graph.shape(input))
+    executable = try await backend.compile(Program(graph), options: CompileOptions())
+  }
+
+  func run() async throws {
+    try await executable.write(samples, to: input)
+    try await executable.run(steps: 1)
+    _ = try await executable.read(output)
+  }
+}
+
+private struct StepJob: BenchJob {
+  private let optimizer: ChainOptimizer
+  var executable: any Executable { optimizer.executable }
+
+  init(_ work: WorkOptions, regions count: Int, _ backend: CPUBackend) async throws {
+    guard work.batch.isMultiple(of: count) else {
+      throw ValidationError("--batch must be a multiple of --regions")
+    }
+    let model = try ONNXModel(contentsOf: work.model)
+    let size = work.batch / count
+    let network = try ChainNetwork(model: model, batch: size)
+    let all = try work.tensor(count: work.batch, like: network.graph.shape(network.graph.inputs[0]))
+    let regions = try (0..<count).map { index in
+      let names = (0..<size).map { "sample \(index * size + $0)" }
+      return try Region(name: "region \(index)", samples: all.firstAxis(index, of: count), sampleNames: names)
+    }
+    let dense = try await Self.denseLogits(of: regions, model, size, backend)
+    var settings = ChainSettings()
+    settings.batch = work.batch
+    optimizer = try await ChainOptimizer(
+      network: network, regions: regions, dense: dense, keep: [Double](repeating: 0.05, count: count),
+      settings: settings, backend: backend, options: CompileOptions())
+  }
+
+  private static func denseLogits(
+    of regions: [Region], _ model: ONNXModel, _ batch: Int, _ backend: CPUBackend
+  ) async throws -> [[[Float]]] {
+    let runner = try await NetworkRunner(model: model, batch: batch, backend: backend)
+    var logits: [[[Float]]] = []
+    for region in regions { logits.append(try await runner.logits(of: region)) }
+    return logits
+  }
+
+  func run() async throws { try await optimizer.advance(by: 1) }
+}
+
+extension Tensor {
+  /// Part `index` of `count` equal parts along the first axis.
+  fileprivate func firstAxis(_ index: Int, of count: Int) -> Tensor {
+    let bytes = byteCount / count
+    let partShape = Shape([shape[0] / count] + shape.dimensions.dropFirst())
+    return withUnsafeBytes { source in
+      Tensor(elementType: elementType, shape: partShape) { target in
+        target.copyMemory(from: UnsafeRawBufferPointer(rebasing: source[(index * bytes)..<((index + 1) * bytes)]))
+      }
+    }
+  }
+}
+
+/// The gated values by the names of the file.
+private struct GateDescription: Encodable {
+  struct Gate: Encodable {
+    var value: String
+    var axis: Int
+    var offset = 0
+    var count: Int
+    var branch: Int?
+  }
+  struct Branch: Encodable { var value: String }
+  var gates: [Gate]
+  var branches: [Branch]
+
+  init(_ network: ChainNetwork) {
+    let graph = network.graph
+    gates = network.sites.layers.map { layer in
+      Gate(value: graph[layer.value].name, axis: layer.axis, count: layer.count, branch: layer.block)
+    }
+    branches = network.sites.blocks.map { Branch(value: graph[$0.branch].name) }
+  }
+}
+
+// MARK: Times
+
+private func elapsed(_ job: () async throws -> Void) async throws -> Double {
+  let start = DispatchTime.now().uptimeNanoseconds
+  try await job()
+  return Double(DispatchTime.now().uptimeNanoseconds - start) * 1e-9
+}
+
+private func median(_ samples: [Double]) -> Double {
+  let sorted = samples.sorted()
+  let middle = sorted.count / 2
+  return sorted.count.isMultiple(of: 2) ? (sorted[middle - 1] + sorted[middle]) / 2 : sorted[middle]
+}
+
+/// The largest resident set of this process so far; getrusage would count that of the process that started this one.
+private func peakResidentBytes() -> Int {
+  guard let status = FileManager.default.contents(atPath: "/proc/self/status") else { return 0 }
+  let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+  let kibibytes = line?.split(whereSeparator: \.isWhitespace).dropFirst().first.flatMap { Int($0) }
+  return (kibibytes ?? 0) * 1024
+}
+
+private struct TimingReport: Encodable {
+  var runs: Int
+  var medianSeconds: Double
+  var minSeconds: Double
+  var maxSeconds: Double
+  var peakRSSBytes: Int
+  var plannedBytes: Int
+  var threads: Int
+}
+
+private func report(_ job: some BenchJob, _ timing: TimingOptions, serves: Bool) async throws {
+  if serves { return try await serve(job, warmUp: timing.warmUp) }
+  let samples = try await timing.seconds(of: job.run)
+  try Output.json(
+    TimingReport(
+      runs: samples.count, medianSeconds: median(samples), minSeconds: samples.min() ?? 0,
+      maxSeconds: samples.max() ?? 0, peakRSSBytes: peakResidentBytes(),
+      plannedBytes: job.executable.memoryPlan.total, threads: timing.backend.device.threads))
+}
+
+/// Answers requests on standard input, in the words of Tools/peers/timing.py, so that a driver can interleave engines.
+private func serve(_ job: some BenchJob, warmUp: Int) async throws {
+  for _ in 0..<warmUp { try await job.run() }
+  say("ready")
+  loop: while let line = readLine() {
+    switch line {
+    case "run": say(String(format: "%.9f", try await elapsed(job.run)))
+    case "quit": break loop
+    case "": continue
+    default: say("error: unknown request '\(line)'; expected 'run' or 'quit'")
+    }
+  }
+  say(#"{"peakRSSBytes": \#(peakResidentBytes())}"#)
+}
+
+/// Prints a line at once, also into a pipe.
+private func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
+
+// MARK: Limits of the machine
+
+/// What the machine did in this very process.
+private struct MachineLimits: Encodable {
+  var device: DeviceDescription
+  /// A product of two 2048 x 2048 matrices.
+  var gigaflopsPerSecond: Double
+  /// A copy of a block much larger than the caches; bytes read and written.
+  var gigabytesPerSecond: Double
+  var productImplementation: String
+
+  /// The fastest of the runs: a limit is what is possible.
+  static func measured(_ timing: TimingOptions) async throws -> MachineLimits {
+    let backend = timing.backend
+    let extent = 2048
+    var graph = Graph()
+    var generator = SeededGenerator(seed: 0)
+    let matrix = Tensor(
+      (0..<extent * extent).map { _ in Float(generator.uniform() - 0.5) }, shape: [extent, extent])
+    let left = graph.addInput("left", TensorType(.float32, matrix.shape))
+    graph.outputs = [try graph.add(.gemm(Gemm()), left, graph.addConstant("right", matrix))]
+    let executable = try await backend.compileForProcessor(Program(graph), options: CompileOptions())
+    try await executable.write(matrix, to: left)
+    let product = try await timing.seconds { try await executable.run(steps: 1) }
+    let block = CopiedBlock(bytes: 256 << 20, threads: backend.device.threads)
+    let copy = try await timing.seconds { block.copy() }
+    let operations = 2 * Double(extent * extent) * Double(extent)
+    return MachineLimits(
+      device: backend.device, gigaflopsPerSecond: operations / (product.min() ?? 1) * 1e-9,
+      gigabytesPerSecond: 2 * Double(block.bytes) / (copy.min() ?? 1) * 1e-9,
+      productImplementation: executable.kernels.map(\.implementation).joined(separator: ", "))
+  }
+
+  /// The least seconds that a kernel can take.
+  func seconds(_ kernel: KernelRecord) -> Double {
+    max(
+      Double(kernel.operations) / (gigaflopsPerSecond * 1e9), Double(kernel.bytes) / (gigabytesPerSecond * 1e9))
+  }
+}
+
+/// Two blocks of memory, one copied to the other by all threads.
+private final class CopiedBlock: @unchecked Sendable {
+  // Threads touch disjoint parts.
+  let bytes: Int
+  private let threads: Int
+  private let source: UnsafeMutableRawPointer
+  private let target: UnsafeMutableRawPointer
+
+  init(bytes: Int, threads: Int) {
+    self.bytes = bytes
+    self.threads = threads
+    source = .allocate(byteCount: bytes, alignment: 4096)
+    target = .allocate(byteCount: bytes, alignment: 4096)
+    source.initializeMemory(as: UInt8.self, repeating: 1, count: bytes)
+    target.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
+  }
+
+  deinit {
+    source.deallocate()
+    target.deallocate()
+  }
+
+  func copy() {
+    let part = bytes / threads
+    DispatchQueue.concurrentPerform(iterations: threads) { [self] index in
+      (target + index * part).copyMemory(from: source + index * part, byteCount: part)
+    }
+  }
+}
+
+// MARK: Kernels
+
+/// Where the time goes.
+private struct Profile: Encodable {
+  struct Row: Encodable {
+    var kernel: KernelRecord
+    /// The fastest of the runs, as the limits are: what else the machine does hits single kernels at random.
+    var seconds: Double
+    var limitSeconds: Double
+  }
+  struct Class: Encodable {
+    var kind: String
+    var implementation: String
+    var kernels: Int
+    var seconds: Double
+    var limitSeconds: Double
+    var operations: Int
+    var bytes: Int
+  }
+  var limits: MachineLimits
+  /// The fastest whole run, in which kernels are not timed singly.
+  var secondsPerRun: Double
+  var rows: [Row]
+
+  init(of job: some BenchJob, _ timing: TimingOptions, limits: MachineLimits) async throws {
+    guard let executable = job.executable as? CPUExecutable else {
+      throw ComputeError.mismatch("only the CPU back end times single kernels")
+    }
+    self.limits = limits
+    secondsPerRun = try await timing.seconds(of: job.run).min() ?? 0
+    var runs: [[Double]] = []
+    for _ in 0..<timing.runs { runs.append(try await executable.runTimed()) }
+    rows = executable.kernels.enumerated().map { index, kernel in
+      Row(kernel: kernel, seconds: runs.map { $0[index] }.min() ?? 0, limitSeconds: limits.seconds(kernel))
+    }
+  }
+
+  /// Kernels of one kind and implementation together, slowest first.
+  private var classes: [Class] {
+    let grouped = Dictionary(grouping: rows) { [$0.kernel.kind, $0.kernel.implementation] }
+    return grouped.map { key, rows in
+      Class(
+        kind: key[0], implementation: key[1], kernels: rows.count, seconds: rows.reduce(0) { $0 + $1.seconds },
+        limitSeconds: rows.reduce(0) { $0 + $1.limitSeconds },
+        operations: rows.reduce(0) { $0 + $1.kernel.operations }, bytes: rows.reduce(0) { $0 + $1.kernel.bytes })
+    }.sorted { ($1.seconds, $0.kind) < ($0.seconds, $1.kind) }
+  }
+
+  func text(top: Int) -> String {
+    let total = rows.reduce(0) { $0 + $1.seconds }
+    let headings = ["ms", "share", "GFLOP/s", "GB/s", "limit"]
+    func numbers(_ seconds: Double, _ operations: Int, _ bytes: Int, _ limit: Double) -> [String] {
+      let rates = [Double(operations), Double(bytes)].map { seconds > 0 ? $0 / seconds * 1e-9 : 0 }
+      return [String(format: "%.3f", seconds * 1e3), Output.percent(total > 0 ? seconds / total : 0)]
+        + rates.map { String(format: "%.1f", $0) } + [Output.percent(seconds > 0 ? limit / seconds : 0)]
+    }
+    let byClass = classes.map { entry in
+      numbers(entry.seconds, entry.operations, entry.bytes, entry.limitSeconds)
+        + ["\(entry.kernels)", entry.kind, entry.implementation]
+    }
+    let single = rows.sorted { $0.seconds > $1.seconds }.prefix(top).map { row in
+      numbers(row.seconds, row.kernel.operations, row.kernel.bytes, row.limitSeconds)
+        + [row.kernel.shape.description, row.kernel.kind, row.kernel.implementation, row.kernel.name]
+    }
+    let limit = rows.reduce(0) { $0 + $1.limitSeconds }
+    return String(
+      format: "%.1f GFLOP/s, %.1f GB/s measured; %.3f ms a run, %.3f ms in %d kernels, %.3f ms at the limits\n\n",
+      limits.gigaflopsPerSecond, limits.gigabytesPerSecond, secondsPerRun * 1e3, total * 1e3, rows.count, limit * 1e3)
+      + Output.table(headings + ["kernels", "kind", "implementation"], byClass) + "\n\n"
+      + Output.table(headings + ["shape", "kind", "implementation", "name"], Array(single))
+  }
+}
