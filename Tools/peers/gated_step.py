@@ -1,6 +1,6 @@
 """One step of chain extraction in PyTorch: the peer of ours for gradients and for time.
 
-    gated_step.py MODEL INPUT.npy GATES.json --out STEP.npz [--lambda L]
+    gated_step.py MODEL INPUT.npy GATES.json --out STEP.npz [--lambda L] [--exact]
     gated_step.py MODEL INPUT.npy GATES.json --steps N --time [--compile] [--bf16] [--threads T]
     gated_step.py MODEL INPUT.npy GATES.json --serve
 
@@ -15,7 +15,10 @@ the units belong to. A branch multiplies its value by alpha = sigmoid(c). The ob
     mean KL(p || p_gated) + lambda * (k/N * sum of alpha_branch * S over units + 1/B * sum of alpha over branches)
 
 with N units, B branches, k = 10. Weights have no gradients. STEP.npz holds `loss`, `kl`, `logits` (gated), `grad_a` and
-`grad_c` (all gates', all branches', in file order) and `grad_input` (of the whole loss).
+`grad_c` (all gates', all branches', in file order) and `grad_input` (of the whole loss). With --exact it also holds
+`exact_NAME`, the same in double precision, and `spread_NAME`: by how much, relatively, `exact_NAME` changes when rounding
+moves the input. Gradients jump where an activation crosses zero or the maximum of a pool changes: two correct
+single-precision implementations differ by such jumps.
 """
 
 import argparse
@@ -54,13 +57,13 @@ class Gates(torch.nn.Module):
         if missing := sorted(set(wanted) - names):
             raise SystemExit(f"GATES.json names values that the network does not compute: {', '.join(missing)}")
         for name, (gates, scales) in wanted.items():
-            network.transforms[name] = lambda x, gates=gates, scales=scales: self._apply(x, gates, scales)
+            network.transforms[name] = lambda x, gates=gates, scales=scales: self._gated(x, gates, scales)
 
     def prepare(self):
         """The scores of this step, computed once for all values."""
         self.scores, self.alphas = torch.sigmoid(self.a), torch.sigmoid(self.c)
 
-    def _apply(self, x, gates, scales):
+    def _gated(self, x, gates, scales):
         for axis in sorted({self.gates[g]["axis"] for g in gates}):
             x = x * self._factor(x, axis, [g for g in gates if self.gates[g]["axis"] == axis])
         for index in scales:
@@ -116,18 +119,37 @@ class Step:
     def _forward(self, images):
         self.gates.prepare()
         with self.autocast:
-            logits = self.network(images).float()
+            logits = self.network(images).to(self.target.dtype)
         divergence = torch.nn.functional.kl_div(
             torch.log_softmax(logits, 1), self.target, reduction="batchmean", log_target=True)
         return divergence + self.weight * self.gates.penalty(), divergence, logits
 
     def gradients(self):
+        self.optimizer.zero_grad(set_to_none=True)
         images = self.images.clone().requires_grad_()
         loss, divergence, logits = self.forward(images)
         loss.backward()
         scores = {"grad_a": self.gates.a.grad, "grad_c": self.gates.c.grad, "grad_input": images.grad}
         values = {"loss": loss.detach(), "kl": divergence.detach(), "logits": logits.detach()}
         return {k: np.ascontiguousarray(v.numpy()) for k, v in (scores | values).items() if v is not None}
+
+    def exact(self, repeats=3, rounding=1e-6):
+        """The values in double precision, and their relative changes under noise of `rounding` on the input."""
+        torch.set_default_dtype(torch.float64)
+        parameters = self.network.parameters_by_name
+        self.network.parameters_by_name = {name: tensor.double() for name, tensor in parameters.items()}
+        self.gates.double()
+        self.target, images = self.target.double(), self.images.double()
+        self.images = images
+        exact = self.gradients()
+        spread = dict.fromkeys(exact, 0.0)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(repeats):
+            self.images = images + rounding * images.abs().max() * torch.randn(images.shape, generator=generator)
+            for name, near in self.gradients().items():
+                change = np.linalg.norm(near - exact[name]) / np.linalg.norm(exact[name])
+                spread[name] = max(spread[name], float(change))
+        return {f"exact_{n}": v for n, v in exact.items()} | {f"spread_{n}": v for n, v in spread.items()}
 
     def update(self):
         self.optimizer.zero_grad(set_to_none=True)
@@ -141,6 +163,7 @@ def parse_arguments():
     parser.add_argument("input", help="the region, a preprocessed tensor [N, C, H, W], .npy")
     parser.add_argument("gates", help="GATES.json")
     parser.add_argument("--out", help="write the gradients of one step to this .npz")
+    parser.add_argument("--exact", action="store_true", help="with --out: also in double precision")
     parser.add_argument("--scores", help="the raw scores `a` of all units, .npy; default: all 3")
     parser.add_argument("--branch-scores", help="the raw scores `c` of all branches, .npy; default: all 3")
     parser.add_argument("--lambda", dest="weight", type=float, default=0.1)
@@ -164,7 +187,8 @@ def main():
         torch.set_num_threads(arguments.threads)
     step = Step(arguments)
     if arguments.out:
-        np.savez(arguments.out, **step.gradients())
+        values = step.gradients()
+        np.savez(arguments.out, **values, **(step.exact() if arguments.exact else {}))
     if arguments.time:
         timing.report(step.update, arguments.warm_up, arguments.steps, threads=torch.get_num_threads(),
                       batch=len(step.images), compile=arguments.compile, bf16=arguments.bf16)

@@ -36,7 +36,7 @@ struct NetworkGradientTests {
       "mobilenet_v2_1.0_224_dequant",
     ]))
   func gradients(of network: AssetNetwork) async throws {
-    let samples = try network.input(limit: network.images == .imageNet ? 4 : 8).tensor
+    let samples = try network.input(limit: network.images == .imageNet ? 2 : 8).tensor
     let graph = try network.model().graph(batch: samples.shape[0])
     let objective = try GatedObjective(graph)
     let sites = objective.sites
@@ -47,16 +47,19 @@ struct NetworkGradientTests {
     let folder = try PeerFolder()
     let gates = folder.file("gates.json")
     try JSONEncoder().encode(Description(sites, in: graph)).write(to: URL(filePath: gates))
-    var arguments = [network.path, try folder.write(samples, "input"), gates, "--lambda", "0"]
+    var arguments = [network.path, try folder.write(samples, "input"), gates, "--lambda", "0", "--exact"]
     arguments += ["--out", folder.file("step.npz"), "--scores", try folder.write(scores, "scores")]
     if let blockScores { arguments += ["--branch-scores", try folder.write(blockScores, "blocks")] }
     try await Peer.run("gated_step.py", arguments)
     let step = try NPZ.read(folder.file("step.npz"))
+    func value(_ name: String) throws -> Tensor { try #require(step.first { $0.name == name }?.tensor, "\(name)") }
     for (name, tensor) in found.sorted(by: { $0.key < $1.key }) {
-      let expected = try #require(step.first { $0.name == name }?.tensor)
-      let error = tensor.relativeError(to: expected)
-      Measured.report("\(network.name), \(name): relative error \(error)")
-      #expect(error <= 1e-4, "\(name)")
+      let error = try tensor.relativeError(to: value("exact_\(name)"))
+      // Where rounding the input makes the gradient itself jump by more, nothing closer can be asked for.
+      let spread = try value("spread_\(name)").doubles[0]
+      let peer = try value(name).relativeError(to: value("exact_\(name)"))
+      Measured.report("\(network.name), \(name): relative error \(error), the peer's \(peer), spread \(spread)")
+      #expect(error <= max(1e-4, spread), "\(name)")
     }
   }
 
