@@ -139,7 +139,6 @@ static void adam_share(void *arguments) {
   const catena_adam adam = step->adam;
   float rate = share_arguments->rate, root_correction = share_arguments->root_correction;
   catena_range share = catena_share(step->count);
-#pragma clang loop vectorize(assume_safety)
   for (int64_t i = share.begin; i < share.end; i++) {
     float g = step->gradient[i], p = step->parameter[i], m = step->first[i], v = step->second[i];
     float new_m = adam.beta1 * m + (1.0f - adam.beta1) * g;

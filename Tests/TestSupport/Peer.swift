@@ -22,7 +22,7 @@ package enum Peer {
     process.arguments = [Assets.repository.appending(path: "Tools/peers/\(script)").path] + arguments
     // A file: a pipe that nobody empties would stop a script that prints much.
     let log = folder.file("log")
-    FileManager.default.createFile(atPath: log, contents: nil)
+    try Data().write(to: URL(filePath: log))
     let handle = try FileHandle(forWritingTo: URL(filePath: log))
     process.standardOutput = handle
     process.standardError = handle
