@@ -67,7 +67,10 @@ public struct ChainExtractor: Sendable {
   public func chains(
     for regions: [Region], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void = { _ in }
   ) async throws -> [ChainResult] {
-    guard !regions.isEmpty else { throw ChainError.emptyRegion(name: "") }
+    guard !regions.isEmpty else { throw ChainError.mismatch("no region is given") }
+    guard settings.steps > 0, settings.batch > 0, settings.curvePoints > 0 else {
+      throw ChainError.mismatch("a search needs at least one step, one sample per step and one point of the curve")
+    }
     try check(request)
     progress(ChainProgress(stage: .preparing, completed: 0, total: 1))
     let evaluator = try await ChainEvaluator(network: network, backend: backend, options: options)
@@ -75,6 +78,11 @@ public struct ChainExtractor: Sendable {
     for region in regions {
       try check(region)
       dense.append(try await evaluator.denseLogits(of: region))
+      if let index = dense[dense.count - 1].firstIndex(where: { !$0.allSatisfy { $0 < .infinity } }) {
+        throw ChainError.mismatch(
+          "the network's own outputs for '\(region.sampleNames[index])' are no numbers: look at the sample, and choose "
+            + "another --preprocess")
+      }
     }
     let paths = try await optimize(regions, dense: dense, request: request, progress: progress)
     var results: [ChainResult] = []
