@@ -72,7 +72,8 @@ let package = Package(
       name: "CatenaOpenCLTests",
       dependencies: ["CatenaOpenCL", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
     .testTarget(
-      name: "CatenaChainsTests", dependencies: ["CatenaChains", "CatenaCPU", "CatenaFormats", "TestSupport"]),
+      name: "CatenaChainsTests",
+      dependencies: ["CatenaChains", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "TestSupport"]),
     .testTarget(name: "CatenaTests", dependencies: ["Catena", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6],

@@ -5,7 +5,7 @@ import CatenaTensors
 
 /// Runs a network with given gates on samples: masks for the binary mode, factors for the soft one.
 ///
-/// Compiled once; the gates are inputs.
+/// Compiled once; the gates are inputs. One call at a time: gates and samples of two would mix.
 public final class ChainEvaluator: Sendable {
   private let executable: any Executable
   private let gated: GatedGraph

@@ -67,7 +67,10 @@ public struct ChainExtractor: Sendable {
   public func chains(
     for regions: [Region], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void = { _ in }
   ) async throws -> [ChainResult] {
-    guard !regions.isEmpty else { throw ChainError.emptyRegion(name: "") }
+    guard !regions.isEmpty else { throw ChainError.mismatch("no region is given") }
+    guard settings.steps > 0, settings.batch > 0, settings.curvePoints > 0 else {
+      throw ChainError.mismatch("a search needs at least one step, one sample per step and one point of the curve")
+    }
     try check(request)
     progress(ChainProgress(stage: .preparing, completed: 0, total: 1))
     let evaluator = try await ChainEvaluator(network: network, backend: backend, options: options)

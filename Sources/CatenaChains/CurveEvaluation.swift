@@ -30,6 +30,7 @@ struct CurveEvaluation {
       guard evaluated.insert(candidate.0.units).inserted else { continue }
       points.append(try await point(candidate.0, step: candidate.1))
     }
+    progress(candidates.count, candidates.count)
     if case .agreement(let fraction) = request {
       points += try await refinement(of: ChainCurve(points: points), fraction: fraction, along: path)
     }

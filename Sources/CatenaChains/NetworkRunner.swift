@@ -3,7 +3,7 @@ import CatenaFormats
 import CatenaGraph
 import CatenaTensors
 
-/// Runs a network as it is on samples: inference.
+/// Runs a network as it is on samples: inference. One call at a time: the samples of two would mix.
 public final class NetworkRunner: Sendable {
   private let executable: any Executable
   private let input: ValueID

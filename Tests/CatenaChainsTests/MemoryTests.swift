@@ -1,0 +1,51 @@
+import CatenaCPU
+import CatenaChains
+import CatenaCompute
+import CatenaTensors
+import TestSupport
+import Testing
+
+/// Measured in processes of their own, since all threads' allocations count.
+@Suite("Memory of the step")
+struct MemoryTests {
+  @Test("a hundred steps leave nothing behind and need no memory worth naming")
+  func steps() async {
+    await #expect(processExitsWith: .success) {
+      let network = ShippedNetwork.resnet20
+      let optimizer = try await optimizer(
+        network.model(), [network.region([0, 1])], keep: [0.1], settings: .short(steps: 200))
+      try await optimizer.advance(by: 2)
+      // What a call costs however many steps it makes: the concurrency runtime's jobs.
+      let none = try await Allocations.counted { try await optimizer.executable.run(steps: 0) }
+      let hundred = try await Allocations.counted { try await optimizer.executable.run(steps: 100) }
+      // Calls of primitives pass small tables on the heap, freed before they return.
+      #expect(hundred.heldBytes <= max(none.heldBytes, 0), "\(hundred)")
+      #expect(hundred.peakBytes <= 4096, "\(hundred)")
+    }
+  }
+
+  @Test("the plan's bytes are those that the step occupies, within a tenth")
+  func plan() async {
+    await #expect(processExitsWith: .success) {
+      let network = ShippedNetwork.resnet20
+      let region = try network.region(Array(0..<20))
+      let chain = try ChainNetwork(model: network.model(), batch: region.count)
+      let program = try ChainProgram(network: chain, regions: 1, settings: .short(steps: 200))
+      let backend = CPUBackend()
+      // Once before, so that what libraries keep for the whole process is there.
+      _ = try await backend.compile(program.program, options: CompileOptions())
+      var executable: (any Executable)?
+      let compiled = try await Allocations.counted {
+        executable = try await backend.compile(program.program, options: CompileOptions())
+      }
+      let step = try #require(executable)
+      for input in program.program.graph.inputs {
+        try await step.write(Tensor(zeros: program.program.graph.shape(input)), to: input)
+      }
+      let run = try await Allocations.counted { try await step.run(steps: 3) }
+      let peak = compiled.heldBytes + run.peakBytes
+      let planned = step.memoryPlan.total
+      #expect(abs(peak - planned) * 10 <= planned, "planned \(planned), peak \(peak), \(compiled), \(run)")
+    }
+  }
+}
