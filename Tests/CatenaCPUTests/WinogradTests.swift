@@ -38,8 +38,11 @@ struct WinogradTests {
 
   private func constant(_ shape: Shape, in graph: inout Graph, seed: UInt64) -> ValueID {
     var generator = SeededGenerator(seed: seed)
+    // Sums of about 1, so that the clip does not hide the magnitude that errors are relative to.
+    let scale = 2 / Double(shape.dimensions.dropFirst().reduce(1, *)).squareRoot()
     return graph.addConstant(
-      "constant", Tensor((0..<shape.elementCount).map { _ in Float(generator.uniform() - 0.5) }, shape: shape))
+      "constant", Tensor((0..<shape.elementCount).map { _ in Float(scale * (generator.uniform() - 0.5)) }, shape: shape)
+    )
   }
 
   /// conv + bias + relu + gate + residual + clip, and the gradients of input and gate.
