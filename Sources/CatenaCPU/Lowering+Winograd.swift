@@ -56,9 +56,10 @@ extension PostOperations {
 }
 
 extension ConvolutionProblem {
-  /// Below this, loading four times the weights and filling tiles at the edges costs more than is saved.
-  private static let leastWinogradTiles = 32
-  private static let leastWinogradOperations = 1 << 23
+  /// Below this, loading four times the weights and filling tiles at the edges costs more than is saved. Bounds on one
+  /// sample, not on the batch: a sample's results must not depend on how many others it is run with.
+  private static let leastWinogradPixels = 64
+  private static let leastWinogradOperations = 1 << 22
 
   /// The problem for the Winograd kernel, for one of `regions` equal parts of the batch, where that is the faster way.
   func winograd(regions: Int) -> catena_winograd? {
@@ -66,8 +67,9 @@ extension ConvolutionProblem {
       form == .mirrored || strides == [1, 1], sourceShape[1].isMultiple(of: 16), resultShape[1].isMultiple(of: 16)
     else { return nil }
     let batch = sourceShape[0] / regions
-    let tiles = batch * ((resultShape[2] + 3) / 4) * ((resultShape[3] + 3) / 4)
-    guard tiles >= Self.leastWinogradTiles, operations / regions >= Self.leastWinogradOperations else { return nil }
+    guard resultShape[2] * resultShape[3] >= Self.leastWinogradPixels,
+      operations / sourceShape[0] >= Self.leastWinogradOperations
+    else { return nil }
     return catena_winograd(
       batch: Int64(batch), source_channels: Int64(sourceShape[1]), destination_channels: Int64(resultShape[1]),
       source_height: Int64(sourceShape[2]), source_width: Int64(sourceShape[3]),
