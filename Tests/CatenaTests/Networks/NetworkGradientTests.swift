@@ -55,11 +55,12 @@ struct NetworkGradientTests {
     func value(_ name: String) throws -> Tensor { try #require(step.first { $0.name == name }?.tensor, "\(name)") }
     for (name, tensor) in found.sorted(by: { $0.key < $1.key }) {
       let error = try tensor.relativeError(to: value("exact_\(name)"))
-      // Where rounding the input makes the gradient itself jump by more, nothing closer can be asked for.
+      // Where rounding carries activations over kinks, the gradient itself jumps, PyTorch's as well as ours: then ours
+      // must be about as near to the double-precision one as PyTorch's is.
       let spread = try value("spread_\(name)").doubles[0]
       let peer = try value(name).relativeError(to: value("exact_\(name)"))
       Measured.report("\(network.name), \(name): relative error \(error), the peer's \(peer), spread \(spread)")
-      #expect(error <= max(1e-4, spread), "\(name)")
+      #expect(error <= max(1e-4, min(spread, 3 * peer)), "\(name)")
     }
   }
 
