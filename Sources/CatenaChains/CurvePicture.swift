@@ -58,7 +58,8 @@ struct CurvePicture {
     }
     for value in [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1] where value >= floor * 0.999 {
       parts.append(
-        "<text x=\"\(number(x(value, floor)))\" y=\"\(Int(height - margin + 20))\" text-anchor=\"middle\">"
+        "<text x=\"\(number(x(value, floor)))\" y=\"\(Int(height - margin + 20))\" "
+          + "text-anchor=\"\(value == 1 ? "end" : "middle")\">"
           + "\(percent(value))</text>")
     }
     parts.append(
