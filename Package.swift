@@ -34,9 +34,13 @@ let package = Package(
       name: "COneDNN",
       cSettings: [.define("_GNU_SOURCE")],
       linkerSettings: [.linkedLibrary("dnnl"), .linkedLibrary("gomp")]),
+    .systemLibrary(
+      name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-openmp-dev", "liblapacke-dev"])]),
     .target(
       name: "CatenaCPU",
-      dependencies: ["CatenaCompute", "CatenaReference", "COneDNN", .product(name: "Logging", package: "swift-log")]),
+      dependencies: [
+        "CatenaCompute", "CatenaReference", "COneDNN", "COpenBLAS", .product(name: "Logging", package: "swift-log"),
+      ]),
     .systemLibrary(name: "COpenCL", pkgConfig: "OpenCL", providers: [.apt(["ocl-icd-opencl-dev"])]),
     .target(name: "CKernelSources"),
     .target(
@@ -47,8 +51,11 @@ let package = Package(
     // Methods
     .target(name: "CatenaAutodiff", dependencies: ["CatenaGraph"]),
     .target(name: "CatenaChains", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats"]),
+    .target(name: "CatenaTraces", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats"]),
+    .target(name: "CatenaExplain", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats"]),
+    .target(name: "CatenaEvaluation", dependencies: ["CatenaChains", "CatenaTraces", "CatenaExplain"]),
     // The whole
-    .target(name: "Catena", dependencies: ["CatenaChains", "CatenaCPU", "CatenaOpenCL"]),
+    .target(name: "Catena", dependencies: ["CatenaEvaluation", "CatenaCPU", "CatenaOpenCL"]),
     .executableTarget(
       name: "CatenaCLI",
       dependencies: ["Catena", .product(name: "ArgumentParser", package: "swift-argument-parser")],
@@ -74,6 +81,13 @@ let package = Package(
     .testTarget(
       name: "CatenaChainsTests",
       dependencies: ["CatenaChains", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "TestSupport"]),
+    .testTarget(
+      name: "CatenaTracesTests",
+      dependencies: ["CatenaTraces", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "TestSupport"]),
+    .testTarget(
+      name: "CatenaExplainTests",
+      dependencies: ["CatenaExplain", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "TestSupport"]),
+    .testTarget(name: "CatenaEvaluationTests", dependencies: ["CatenaEvaluation", "CatenaCPU", "TestSupport"]),
     .testTarget(name: "CatenaTests", dependencies: ["Catena", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6],

@@ -22,8 +22,10 @@ struct MemoryTests {
       // What a call costs however many steps it makes: the concurrency runtime's jobs.
       let none = try await Allocations.counted { try await optimizer.executable.run(steps: 0) }
       let hundred = try await Allocations.counted { try await optimizer.executable.run(steps: 100) }
+      // The smallest block that could stay behind in every step has 16 bytes. Less than that is the concurrency
+      // runtime's, which keeps a job or two, or not, as the machine is busy.
+      #expect(hundred.heldBytes - none.heldBytes < 100 * 16, "\(hundred)")
       // Calls of primitives pass small tables on the heap, freed before they return.
-      #expect(hundred.heldBytes <= max(none.heldBytes, 0), "\(hundred)")
       #expect(hundred.peakBytes <= 4096, "\(hundred)")
     }
   }
