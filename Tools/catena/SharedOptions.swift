@@ -15,14 +15,19 @@ struct DeviceOptions: ParsableArguments {
     transform: ByteCount.init(parsing:))
   var memory: ByteCount?
 
+  @Option(help: "The lowest precision that products may be computed in, where that is faster.")
+  var precision: Precision = .f32
+
   func validate() throws {
     if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
   }
 
   func openEngine() throws -> Engine {
-    try Engine(device: device, threads: threads, memoryLimit: memory?.bytes)
+    try Engine(device: device, threads: threads, memoryLimit: memory?.bytes, precision: precision)
   }
 }
+
+extension Precision: ExpressibleByArgument {}
 
 extension DeviceChoice: ExpressibleByArgument {
   /// Reads what `--device` takes.
