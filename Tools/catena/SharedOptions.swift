@@ -115,14 +115,14 @@ extension SampleOptions {
 
   /// The preprocessing description, as artifacts record it.
   func preprocessingDescription() throws -> String { try Preprocessing.named(preprocess).json }
+}
 
-  /// The extents of one sample, where the file fixes them.
-  private func sampleShape(of model: ONNXModel) -> Shape? {
-    guard let dimensions = model.inputs.first?.dimensions?.dropFirst() else { return nil }
-    let extents = dimensions.compactMap { dimension -> Int? in
-      // An extent that cannot be is found when the network is imported.
-      if case .fixed(let extent) = dimension, extent > 0 { extent } else { nil }
-    }
-    return extents.count == dimensions.count ? Shape(extents) : nil
+/// The extents of one sample, where the file fixes them.
+func sampleShape(of model: ONNXModel) -> Shape? {
+  guard let dimensions = model.inputs.first?.dimensions?.dropFirst() else { return nil }
+  let extents = dimensions.compactMap { dimension -> Int? in
+    // An extent that cannot be is found when the network is imported.
+    if case .fixed(let extent) = dimension, extent > 0 { extent } else { nil }
   }
+  return extents.count == dimensions.count ? Shape(extents) : nil
 }
