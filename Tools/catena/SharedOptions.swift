@@ -112,7 +112,7 @@ extension SampleOptions {
   func preprocessingDescription() throws -> String { try Preprocessing.named(preprocess).json }
 
   /// The extents of one sample, where the file fixes them.
-  private func sampleShape(of model: ONNXModel) -> Shape? {
+  func sampleShape(of model: ONNXModel) -> Shape? {
     guard let dimensions = model.inputs.first?.dimensions?.dropFirst() else { return nil }
     let extents = dimensions.compactMap { dimension -> Int? in
       // An extent that cannot be is found when the network is imported.
