@@ -40,7 +40,7 @@ public struct OpenCLBackend: Backend {
 
   func executable(_ program: Program, options: CompileOptions) async throws(ComputeError) -> OpenCLExecutable {
     let ready = try simplified(program)
-    let refusals = KernelSupport.refusals(of: ready.graph)
+    let refusals = KernelSupport(hasDoubles: context.device.hasDoubles).refusals(of: ready.graph)
     guard refusals.isEmpty else { throw .unsupported(backend: "opencl", nodes: refusals) }
     let thread = DriverThread(name: "catena-opencl")
     let result = await thread.perform { () -> Result<OpenCLExecutable, ComputeError> in
