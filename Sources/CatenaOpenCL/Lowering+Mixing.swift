@@ -51,9 +51,23 @@ extension Lowering {
     extend(&chain)
     let along = mapping.arguments(input.rank - 3)
     let runs = dividedUp(dividedUp(output.width, along[3]), traits.pixels) * along[3]
-    let isDepthwise = mapping.isDepthwise(input, output)
+    let perGroup = output.channels / groups
+    let variant: KernelVariant
+    if mapping.isDepthwise(input, output) {
+      let workItems = dividedUp(output.channels, traits.lanes) * output.samples * output.positions
+      variant = KernelVariant(kernel: "convolution_depthwise", workItems: workItems)
+    } else if let tile = traits.tile, tile.suits(columns: perGroup) {
+      let phases = [input.rank - 5, input.rank - 4, input.rank - 3].map { mapping.arguments($0)[3] }
+      let rows = zip(output.extents, phases).reduce(output.samples) { $0 * dividedUp($1.0, $1.1) }
+      let tiles = groups * phases.reduce(1, *) * tile.count(rows: rows, columns: perGroup)
+      variant = KernelVariant(kernel: "convolution_tiled", tiles: tiles, tile)
+    } else {
+      let rows = output.samples * output.depth * output.height
+      let workItems = groups * dividedUp(perGroup, traits.lanes) * rows * runs
+      variant = KernelVariant(kernel: "convolution", workItems: workItems)
+    }
     launch(
-      .convolution, isDepthwise ? "convolution_depthwise" : "convolution",
+      .convolution, variant.kernel,
       [
         .read(slot(of: node.inputs[0], .channelsLast)), .read(packed), bias.map { .read($0) } ?? .null,
         .integers(padded(input.extents + [input.channels, groups], with: 0)),
@@ -61,10 +75,10 @@ extension Lowering {
         .integers(weight.extents + [0]), .integers(mapping.arguments(input.rank - 5)),
         .integers(mapping.arguments(input.rank - 4)), .integers(along),
       ] + epilogueArguments(chain, storesRoot: chain.stages.isEmpty || readerCounts[result, default: 0] > 1),
-      workItems: isDepthwise
-        ? dividedUp(output.channels, traits.lanes) * output.samples * output.positions
-        : groups * dividedUp(output.channels / groups, traits.lanes) * output.samples * output.depth * output.height
-          * runs)
+      workItems: variant.workItems, groupSize: variant.groupSize,
+      operations: 2 * (mapping.isTransposed ? input : output).samples * weight.positions * weight.samples
+        * weight.channels * (mapping.isTransposed ? input : output).positions,
+      shape: [output.samples, input.channels] + input.extents + [output.channels] + weight.extents)
   }
 
   /// The batch normalisation that alone reads a convolution's output and can be folded into its constant weight.
@@ -226,8 +240,16 @@ extension Lowering {
     if let summand { chain.stages = [summandStage(summand.value, factor: summand.factor, output)] }
     extend(&chain)
     let batch = product.batch.collapsed()
+    let variant: KernelVariant
+    if let tile = traits.tile, tile.suits(columns: product.columns) {
+      let tiles = batches * tile.count(rows: product.rows, columns: product.columns)
+      variant = KernelVariant(kernel: "matrix_multiply_tiled", tiles: tiles, tile)
+    } else {
+      let workItems = batches * dividedUp(product.rows, traits.pixels) * dividedUp(product.columns, traits.lanes)
+      variant = KernelVariant(kernel: "matrix_multiply", workItems: workItems)
+    }
     launch(
-      .gemm, "matrix_multiply",
+      .gemm, variant.kernel,
       operands.map { .read($0) } + [
         .integers([batches, product.rows, product.columns, product.inner]), .integers(product.strides),
         .integers([batch.extents.count]), .integers(padded(batch.extents, with: 1)),
@@ -237,7 +259,9 @@ extension Lowering {
         + epilogueArguments(
           chain,
           storesRoot: summand == nil && (chain.stages.isEmpty || readerCounts[output, default: 0] > 1)),
-      workItems: batches * dividedUp(product.rows, traits.pixels) * dividedUp(product.columns, traits.lanes))
+      workItems: variant.workItems, groupSize: variant.groupSize,
+      operations: 2 * batches * product.rows * product.columns * product.inner,
+      shape: [batches, product.rows, product.columns, product.inner])
   }
 
   /// factor * value as a stage behind a matrix product; the value broadcasts to the product.
@@ -257,6 +281,24 @@ extension Lowering {
       stage.operand = expanded(value, to: shape)
     }
     return stage
+  }
+}
+
+/// One of several kernels that compute the same.
+private struct KernelVariant {
+  var kernel: String
+  var workItems: Int
+  var groupSize: Int?
+
+  init(kernel: String, workItems: Int) {
+    self.kernel = kernel
+    self.workItems = workItems
+  }
+
+  init(kernel: String, tiles: Int, _ tile: DeviceTraits.Tile) {
+    self.kernel = kernel
+    workItems = tiles * tile.workItems
+    groupSize = tile.workItems
   }
 }
 

@@ -6,6 +6,7 @@ import Testing
 struct AttributionTests {
   @Test("promise no completeness by themselves")
   func noDelta() {
-    #expect(Attribution(relevance: Tensor([0, 0] as [Float], shape: [1, 2])).completenessDelta == nil)
+    let values = Tensor([0, 0] as [Float], shape: [1, 2])
+    #expect(Attribution(relevance: values, logits: values, targets: [0]).completenessDelta == nil)
   }
 }
