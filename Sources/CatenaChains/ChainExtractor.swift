@@ -102,13 +102,14 @@ public struct ChainExtractor: Sendable {
     return results
   }
 
-  /// The evaluator, and every region's logits of the dense network.
+  /// The evaluator, and every region's logits of the dense network; in f32, whatever the search may use.
   private func evaluated(_ regions: [Region]) async throws -> (ChainEvaluator, [[[Float]]]) {
     for region in regions { try check(region) }
     let smallest = network.model.fixedBatch == nil ? 1 : network.batch
     return try await halvingBatches(from: network.batch, downTo: smallest) { batch in
       let planned = batch == network.batch ? network : try ChainNetwork(model: network.model, batch: batch)
-      let evaluator = try await ChainEvaluator(network: planned, backend: backend, options: options)
+      let evaluator = try await ChainEvaluator(
+        network: planned, backend: backend, options: CompileOptions(memoryLimit: options.memoryLimit))
       var dense: [[[Float]]] = []
       for region in regions {
         let logits = try await evaluator.denseLogits(of: region)
