@@ -242,8 +242,8 @@ static void run_share(void *arguments) {
   for (int32_t i = 0; i < step->operand_count; i++) held[i] = (loaded){-1, -1, -1};
   double *cells = NULL;
   if (step->cell_count > 0) {
-    if (omp_get_thread_num() == 0) *step->active = omp_get_num_threads();
-    cells = step->partials + omp_get_thread_num() * step->cell_count;
+    if (catena_thread() == 0) *step->active = catena_thread_count();
+    cells = step->partials + catena_thread() * step->cell_count;
     memset(cells, 0, (size_t)step->cell_count * sizeof(double));
   }
   catena_range share = catena_share(step->units);

@@ -28,11 +28,18 @@ extern void GOMP_parallel(void (*body)(void *), void *data, unsigned thread_coun
 extern int omp_get_thread_num(void);
 extern int omp_get_num_threads(void);
 
+// Whether the calling thread runs a block of samples by itself; see blocks.c.
+extern _Thread_local bool catena_runs_alone;
+
+// The calling thread's number among those that run a kernel, and how many they are.
+CATENA_INLINE int64_t catena_thread(void) { return catena_runs_alone ? 0 : omp_get_thread_num(); }
+CATENA_INLINE int64_t catena_thread_count(void) { return catena_runs_alone ? 1 : omp_get_num_threads(); }
+
 // Work below this many elements is done by one thread: a team costs some microseconds.
 enum { CATENA_SERIAL_WORK = 16384 };
 
 CATENA_INLINE void catena_parallel(void (*body)(void *), const void *data, int64_t work) {
-  if (work < CATENA_SERIAL_WORK) {
+  if (work < CATENA_SERIAL_WORK || catena_runs_alone) {
     body((void *)data);
   } else {
     GOMP_parallel(body, (void *)data, 0, 0);
@@ -45,8 +52,8 @@ typedef struct {
 
 // The calling thread's share of `count` units: contiguous, and fixed by the number of threads.
 CATENA_INLINE catena_range catena_share(int64_t count) {
-  int64_t threads = omp_get_num_threads();
-  int64_t thread = omp_get_thread_num();
+  int64_t threads = catena_thread_count();
+  int64_t thread = catena_thread();
   return (catena_range){count * thread / threads, count * (thread + 1) / threads};
 }
 

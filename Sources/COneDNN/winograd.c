@@ -312,7 +312,7 @@ static void run_blocks(const winograd_step *step, catena_range share, float *sou
 
 static void run_share(void *arguments) {
   const winograd_step *step = arguments;
-  run_blocks(step, catena_share(step->blocks), step->scratch + omp_get_thread_num() * step->floats_per_thread);
+  run_blocks(step, catena_share(step->blocks), step->scratch + catena_thread() * step->floats_per_thread);
 }
 
 static catena_status run_winograd(const void *arguments) {

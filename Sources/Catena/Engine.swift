@@ -8,7 +8,7 @@ import CatenaOpenCL
 public final class Engine: Sendable {
   /// What runs graphs.
   public let backend: any Backend
-  /// How programs are compiled: the memory limit.
+  /// How programs are compiled: the memory limit, the precision of products.
   public let compileOptions: CompileOptions
   /// Which device was opened, and why.
   public let description: String
@@ -18,11 +18,12 @@ public final class Engine: Sendable {
   ///   - device: Which one; `automatic` takes the best OpenCL GPU, else the CPU.
   ///   - threads: Threads of the CPU back end; `nil` for what the affinity mask and the control group allow.
   ///   - memoryLimit: The most bytes that a program's plan may hold; `nil` for no limit of our own.
+  ///   - precision: The lowest precision that products may be computed in.
   /// - Throws: `ComputeError.noDevice` when the device that was asked for cannot be used.
   public init(
-    device: DeviceChoice = .automatic, threads: Int? = nil, memoryLimit: Int? = nil
+    device: DeviceChoice = .automatic, threads: Int? = nil, memoryLimit: Int? = nil, precision: Precision = .f32
   ) throws(ComputeError) {
-    compileOptions = CompileOptions(memoryLimit: memoryLimit)
+    compileOptions = CompileOptions(memoryLimit: memoryLimit, precision: precision)
     let reason: String
     switch device {
     case .automatic:

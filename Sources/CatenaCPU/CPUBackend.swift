@@ -1,3 +1,4 @@
+import COneDNN
 import CatenaCompute
 import CatenaGraph
 import CatenaReference
@@ -51,9 +52,40 @@ private actor Compiler {
     let graph = try prepared(program, observed)
     let unsupported = graph.unsupportedNodes()
     guard unsupported.isEmpty else { throw .unsupported(backend: "cpu", nodes: unsupported) }
-    let lowering = Lowering(graph: graph, observed: observed, engine: try Engine(), threads: threads)
-    try lowering.lower(program)
-    return try CompiledProgram(lowering, observed: observed, limit: options.memoryLimit)
+    let engine = try Engine()
+    let section = BatchSection(of: graph, observed: observed)
+    var ways: [Blocking?] = section?.blockings(threads: threads) ?? []
+    if ways.isEmpty { ways.append(nil) }
+    for (index, way) in ways.enumerated() {
+      let lowering = try lowered(graph, program, observed, engine, section, way)
+      // Smaller blocks need less memory.
+      if index < ways.count - 1, let limit = options.memoryLimit, lowering.bytes.total > limit { continue }
+      return try CompiledProgram(
+        lowering, inputs: graph.inputs, observed: observed, limit: options.memoryLimit)
+    }
+    preconditionFailure("the last way is taken, or refused by its program")
+  }
+
+  private func lowered(
+    _ graph: Graph, _ program: Program, _ observed: Set<ValueID>, _ engine: Engine, _ section: BatchSection?,
+    _ way: Blocking?
+  ) throws(ComputeError) -> Lowering {
+    guard let section, let way, let body = section.body(blockOf: way.blockSize) else {
+      let lowering = Lowering(graph: graph, observed: observed, engine: engine, threads: threads)
+      try lowering.lower(carries: program.carries)
+      return lowering
+    }
+    // Code is generated for the threads that will run it.
+    catena_set_threads(Int32(threads / way.lanes))
+    defer { catena_set_threads(Int32(threads)) }
+    let block = Lowering(graph: body, observed: Set(body.outputs), engine: engine, threads: threads / way.lanes)
+    try block.lower(carries: [])
+    catena_set_threads(Int32(threads))
+    let outside = Lowering(
+      graph: section.outside, observed: observed, engine: engine, threads: threads,
+      section: LoweredSection(section, way, block))
+    try outside.lower(carries: program.carries)
+    return outside
   }
 
   /// The graph without what nobody needs.

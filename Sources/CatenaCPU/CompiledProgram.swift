@@ -11,8 +11,9 @@ final class CompiledProgram: @unchecked Sendable {
   let kernels: [KernelRecord]
   private let program: OpaquePointer
   private let memory: ProgramMemory
-  /// Kernels of each record.
-  private let kernelCounts: [Int]
+  private let section: SectionProgram?
+  /// Kernels of each record; `nil` for the blocks, whose kernels are the section's.
+  private let kernelCounts: [Int?]
   /// Where inputs, outputs and carried values lie.
   private let views: [ValueID: View]
   private let addresses: [UnsafeMutableRawPointer]
@@ -21,35 +22,38 @@ final class CompiledProgram: @unchecked Sendable {
   private let steps: [PlannedStep]
 
   /// Makes memory and kernels of a plan, unless they need more than `limit` bytes.
-  init(_ lowering: Lowering, observed: Set<ValueID>, limit: Int?) throws(ComputeError) {
+  /// - Parameter inputs: the values that may be written.
+  init(
+    _ lowering: Lowering, inputs: [ValueID], observed: Set<ValueID>, limit: Int?
+  ) throws(ComputeError) {
     let plan = lowering.plan
     let assignment = plan.assignMemory()
-    bytes = assignment.bytes
+    bytes = lowering.bytes
     if let limit, bytes.total > limit {
       throw .outOfMemory(requested: bytes.total, available: limit, device: deviceName)
     }
     let memory = try ProgramMemory(assignment.bytes)
+    let section = try lowering.section.map { (section) throws(ComputeError) in try SectionProgram(section) }
     let addresses = assignment.places.map { memory.address($0.region, $0.offset) }
-    guard let program = catena_program_create() else { preconditionFailure("a program is always made") }
+    let binder = Binder(
+      program: catena_program_create(), addresses: addresses, scratch: memory.scratch, threads: lowering.threads)
     self.memory = memory
+    self.section = section
     self.addresses = addresses
-    self.program = program
-    kernels = plan.steps.map(\.record)
+    program = binder.program
+    kernels = plan.steps.flatMap { $0.isSection ? section?.kernels ?? [] : [$0.record] }
     steps = plan.steps
     // Constants stay in the graph only as long as it is compiled.
-    graph = lowering.graph.withoutConstants()
-    views = lowering.views.filter { observed.contains($0.key) || lowering.graph.inputs.contains($0.key) }
-    let binder = Binder(program: program, addresses: addresses, scratch: memory.scratch, threads: lowering.threads)
-    var counts: [Int] = []
+    graph = lowering.graph.withoutConstants(inputs: inputs)
+    views = lowering.views.filter { observed.contains($0.key) || inputs.contains($0.key) }
+    var counts: [Int?] = []
     for step in plan.steps {
       let before = catena_program_step_count(program)
-      try step.bind(binder)
-      counts.append(catena_program_step_count(program) - before)
+      if step.isSection { section?.bind(lowering.crossings, binder) } else { try step.bind(binder) }
+      counts.append(step.isSection ? nil : catena_program_step_count(program) - before)
     }
     kernelCounts = counts
-    for (index, buffer) in plan.buffers.enumerated() {
-      if case .constant(let fill) = buffer.kind { try fill(addresses[index]) }
-    }
+    try plan.fillConstants(addresses)
   }
 
   deinit { catena_program_destroy(program) }
@@ -58,14 +62,17 @@ final class CompiledProgram: @unchecked Sendable {
 
   func run() throws(ComputeError) { try catena_program_run(program, nil).check(device: deviceName) }
 
-  /// Runs once. Returns the seconds of every kernel, in the order of `kernels`.
+  /// Runs once. Returns the seconds of every kernel, in the order of `kernels`; of those of a block over all blocks.
   func runTimed() throws(ComputeError) -> [Double] {
     var seconds = [Double](repeating: 0, count: catena_program_step_count(program))
-    try catena_program_run(program, &seconds).check(device: deviceName)
+    section?.beginTiming()
+    let status = catena_program_run(program, &seconds)
+    let inside = section?.endTiming() ?? []
+    try status.check(device: deviceName)
     var next = 0
-    return kernelCounts.map { count in
-      defer { next += count }
-      return seconds[next..<next + count].reduce(0, +)
+    return kernelCounts.flatMap { count -> [Double] in
+      defer { next += count ?? 1 }
+      return count.map { [seconds[next..<next + $0].reduce(0, +)] } ?? inside
     }
   }
 
@@ -119,43 +126,11 @@ final class CompiledProgram: @unchecked Sendable {
   }
 }
 
-/// The memory of one program, zeroed.
-private final class ProgramMemory {
-  private let constants: UnsafeMutableRawPointer
-  private let persistent: UnsafeMutableRawPointer
-  private let intermediates: UnsafeMutableRawPointer
-  let scratch: UnsafeMutableRawPointer
-
-  init(_ plan: MemoryPlan) throws(ComputeError) {
-    var pointers: [UnsafeMutableRawPointer] = []
-    for bytes in [plan.constants, plan.persistent, plan.intermediates, plan.scratch] {
-      guard let pointer = aligned_alloc(64, max(64, bytes)) else {
-        pointers.forEach { free($0) }
-        throw .outOfMemory(
-          requested: plan.total, available: Int(clamping: ProcessInfo.processInfo.physicalMemory), device: deviceName)
-      }
-      pointers.append(pointer)
-    }
-    memset(pointers[1], 0, plan.persistent)
-    (constants, persistent, intermediates, scratch) = (pointers[0], pointers[1], pointers[2], pointers[3])
-  }
-
-  deinit { for pointer in [constants, persistent, intermediates, scratch] { free(pointer) } }
-
-  func address(_ region: MemoryAssignment.Region, _ offset: Int) -> UnsafeMutableRawPointer {
-    switch region {
-    case .constants: constants + offset
-    case .persistent: persistent + offset
-    case .intermediates: intermediates + offset
-    }
-  }
-}
-
 extension Graph {
   /// Names and types only.
-  fileprivate func withoutConstants() -> Graph {
+  fileprivate func withoutConstants(inputs: [ValueID]) -> Graph {
     var result = self
-    result.rebuild(nodes: [], constants: [:])
+    result.rebuild(nodes: [], constants: [:], inputs: inputs)
     return result
   }
 }

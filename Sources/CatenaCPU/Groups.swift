@@ -21,9 +21,10 @@ struct Group {
 enum Lanes { case float, integer }
 
 extension Graph {
-  /// All nodes in groups, in an order in which the groups can run. Values of `observed` are made, even inside groups.
-  func groups(observed: Set<ValueID>) -> [Group] {
-    var grouping = Grouping(graph: self, observed: observed)
+  /// All nodes in groups, in an order in which the groups can run. Values of `observed` are made, even inside groups;
+  /// no group has nodes on both sides of `boundary`, the index of a node.
+  func groups(observed: Set<ValueID>, boundary: Int) -> [Group] {
+    var grouping = Grouping(graph: self, observed: observed, boundary: boundary)
     grouping.addMixingChains()
     grouping.addElementwiseClusters()
     return grouping.groups.sorted { $0.position < $1.position }
@@ -74,19 +75,23 @@ private let maximumOperandsPerCluster = 24
 private struct Grouping {
   let graph: Graph
   let observed: Set<ValueID>
+  let boundary: Int
   let readers: [ValueID: [Int]]
   let producers: [ValueID: Int]
   var groups: [Group] = []
   /// The group of each node, once it has one.
   var owner: [Int?]
 
-  init(graph: Graph, observed: Set<ValueID>) {
+  init(graph: Graph, observed: Set<ValueID>, boundary: Int) {
     self.graph = graph
     self.observed = observed
+    self.boundary = boundary
     readers = graph.readers()
     producers = graph.producers()
     owner = [Int?](repeating: nil, count: graph.nodes.count)
   }
+
+  private func isSameSide(_ left: Int, _ right: Int) -> Bool { (left < boundary) == (right < boundary) }
 
   private mutating func add(_ group: Group) {
     for node in group.nodes { owner[node] = groups.count }
@@ -110,7 +115,9 @@ private struct Grouping {
     var value = graph.nodes[first].outputs[0]
     var hasResidual = false
     guard graph.type(value).elementType == .float32 else { return chain }
-    while !observed.contains(value), let next = readers[value], next.count == 1, owner[next[0]] == nil {
+    while !observed.contains(value), let next = readers[value], next.count == 1, owner[next[0]] == nil,
+      isSameSide(first, next[0])
+    {
       let node = graph.nodes[next[0]]
       guard graph.shape(node.outputs[0]) == graph.shape(value), chain.count < 6 else { break }
       switch node.operation {
@@ -163,7 +170,7 @@ private struct Grouping {
     let node = graph.nodes[index]
     let members = groups[group].nodes
     let first = graph.nodes[members[0]]
-    guard groups[group].kind == .elementwise, members.count < maximumNodesPerCluster,
+    guard groups[group].kind == .elementwise, members.count < maximumNodesPerCluster, isSameSide(members[0], index),
       graph.lanes(first) == graph.lanes(node), graph.walkedShape(first) == graph.walkedShape(node)
     else { return false }
     let nodes = members.map { graph.nodes[$0] } + [node]

@@ -4,24 +4,30 @@ import CatenaTensors
 
 extension Lowering {
   /// Lowers the whole program: inputs, groups, outputs and what is carried over.
-  func lower(_ program: Program) throws(ComputeError) {
-    let groups = graph.groups(observed: observed)
+  func lower(carries: [Program.Carry]) throws(ComputeError) {
+    let boundary = section?.boundary ?? graph.nodes.count
+    let groups = graph.groups(observed: observed, boundary: boundary)
     for group in groups {
       for node in group.nodes { positions[node] = group.position }
     }
     for input in graph.inputs {
       views[input] = allocate(graph.shape(input), inputLayout(input), storage(input), .persistent)
     }
-    for group in groups {
-      position = group.position
-      switch group.kind {
-      case .mixing: try lowerMixing(group.nodes)
-      case .elementwise: lowerElementwise(group.nodes)
-      case .single: try lowerSingle(graph.nodes[group.nodes[0]])
-      }
-    }
+    let behind = groups.firstIndex { $0.position >= boundary } ?? groups.count
+    for group in groups[..<behind] { try lower(group) }
+    if let section { addSection(section) }
+    for group in groups[behind...] { try lower(group) }
     keepOutputs()
-    addCarries(program.carries)
+    addCarries(carries)
+  }
+
+  private func lower(_ group: Group) throws(ComputeError) {
+    position = group.position
+    switch group.kind {
+    case .mixing: try lowerMixing(group.nodes)
+    case .elementwise: lowerElementwise(group.nodes)
+    case .single: try lowerSingle(graph.nodes[group.nodes[0]])
+    }
   }
 
   private func lowerSingle(_ node: Node) throws(ComputeError) {
@@ -44,6 +50,7 @@ extension Lowering {
   /// Images that a window operator reads first are kept with channels innermost: they are converted once, when they are
   /// written.
   private func inputLayout(_ input: ValueID) -> AxisOrder {
+    if let layout = inputLayouts[input] { return layout }
     let rank = graph.shape(input).rank
     guard let reader = readers[input]?.first.map({ graph.nodes[$0] }), storage(input) == .float32 else {
       return .logical(rank: rank)

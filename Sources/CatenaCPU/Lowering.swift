@@ -23,6 +23,12 @@ final class Lowering {
   var position = 0
   /// The position at which each node runs.
   var positions: [Int]
+  /// The layouts of inputs that something outside the graph decides.
+  let inputLayouts: [ValueID: AxisOrder]
+  /// What runs block by block between the graph's nodes.
+  let section: LoweredSection?
+  /// The values that go into the section and come out of it.
+  var crossings: [CrossingViews] = []
   private var conversions: [Conversion: View] = [:]
   private var constantViews: [Conversion: View] = [:]
 
@@ -33,13 +39,15 @@ final class Lowering {
     var storage: Storage
   }
 
-  init(graph: Graph, observed: Set<ValueID>, engine: Engine, threads: Int) {
+  init(graph: Graph, observed: Set<ValueID>, engine: Engine, threads: Int, section: LoweredSection? = nil) {
     let (graph, masked) = graph.maskingByGatedOutputs(observed: observed)
     self.graph = graph
     maskedByNonzero = masked
     self.engine = engine
     self.threads = threads
-    self.observed = observed
+    self.observed = observed.union(section?.inputs.map(\.value).filter { graph.constants[$0] == nil } ?? [])
+    self.section = section
+    inputLayouts = section?.layouts ?? [:]
     readers = graph.readers()
     positions = Array(graph.nodes.indices)
   }

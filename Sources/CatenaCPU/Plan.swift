@@ -25,6 +25,8 @@ struct PlannedStep {
   var writes: [BufferID]
   var scratch = 0
   var takeovers: [Takeover] = []
+  /// Whether this is where the blocks of samples run.
+  var isSection = false
   /// Adds the kernels to the program once all addresses are known.
   var bind: (Binder) throws(ComputeError) -> Void
 }
@@ -54,6 +56,15 @@ struct Plan {
   mutating func addBuffer(bytes: Int, _ kind: BufferKind) -> BufferID {
     buffers.append((bytes, kind))
     return BufferID(index: buffers.count - 1)
+  }
+}
+
+extension Plan {
+  /// Brings all constants into their places.
+  func fillConstants(_ addresses: [UnsafeMutableRawPointer]) throws(ComputeError) {
+    for (index, buffer) in buffers.enumerated() {
+      if case .constant(let fill) = buffer.kind { try fill(addresses[index]) }
+    }
   }
 }
 

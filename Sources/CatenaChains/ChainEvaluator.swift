@@ -59,7 +59,7 @@ public final class ChainEvaluator: Sendable {
 
 extension Tensor {
   /// The rows along the first axis, flattened, as floats.
-  func rowsOfFloats() -> [[Float]] {
+  package func rowsOfFloats() -> [[Float]] {
     let values = floats
     let width = elementCount / max(shape[0], 1)
     return (0..<shape[0]).map { Array(values[($0 * width)..<(($0 + 1) * width)]) }

@@ -36,7 +36,7 @@ public struct ChainResult: Sendable {
   public let denseLogits: [[Float]]
   /// The chain's logits in binary mode.
   public let binaryLogits: [[Float]]
-  /// The settings used.
+  /// The settings used; the batch is the one that fitted into memory.
   public let settings: ChainSettings
 }
 
@@ -60,7 +60,8 @@ public struct ChainExtractor: Sendable {
     selector = ChainSelector(sites: network.sites)
   }
 
-  /// Extracts one chain per region; several regions are optimised in one batch.
+  /// Extracts one chain per region; several regions are optimised in one batch. What does not fit into memory is tried
+  /// again with half as many samples per run, down to one of each region.
   /// - Parameter progress: told after every part of the work.
   /// - Throws: `ChainError.unreachable` for a budget below the smallest connected chain, naming it; `ComputeError`,
   ///   `.cancelled` among them.
@@ -73,19 +74,15 @@ public struct ChainExtractor: Sendable {
     }
     try check(request)
     progress(ChainProgress(stage: .preparing, completed: 0, total: 1))
-    let evaluator = try await ChainEvaluator(network: network, backend: backend, options: options)
-    var dense: [[[Float]]] = []
-    for region in regions {
-      try check(region)
-      let logits = try await evaluator.denseLogits(of: region)
-      if let sample = logits.firstIndex(where: { !$0.allSatisfy(\.isFinite) }) {
-        throw ChainError.mismatch(
-          "the network's own outputs for '\(region.sampleNames[sample])' are not finite numbers: its weights are damaged "
-            + "or the preprocessing is not the network's")
-      }
-      dense.append(logits)
+    let (evaluator, dense) = try await evaluated(regions)
+    let (paths, batch) = try await halvingBatches(
+      from: self.settings.batch,
+      downTo: network.model.fixedBatch == nil ? regions.count : self.settings.batch
+    ) { batch in
+      try await optimize(
+        regions, dense: dense, request: request, self.settings.with(batch: batch), progress: progress)
     }
-    let paths = try await optimize(regions, dense: dense, request: request, progress: progress)
+    let settings = self.settings.with(batch: batch)
     var results: [ChainResult] = []
     for (index, region) in regions.enumerated() {
       let evaluation = CurveEvaluation(
@@ -105,9 +102,31 @@ public struct ChainExtractor: Sendable {
     return results
   }
 
+  /// The evaluator, and every region's logits of the dense network.
+  private func evaluated(_ regions: [Region]) async throws -> (ChainEvaluator, [[[Float]]]) {
+    for region in regions { try check(region) }
+    let smallest = network.model.fixedBatch == nil ? 1 : network.batch
+    return try await halvingBatches(from: network.batch, downTo: smallest) { batch in
+      let planned = batch == network.batch ? network : try ChainNetwork(model: network.model, batch: batch)
+      let evaluator = try await ChainEvaluator(network: planned, backend: backend, options: options)
+      var dense: [[[Float]]] = []
+      for region in regions {
+        let logits = try await evaluator.denseLogits(of: region)
+        if let sample = logits.firstIndex(where: { !$0.allSatisfy(\.isFinite) }) {
+          throw ChainError.mismatch(
+            "the network's own outputs for '\(region.sampleNames[sample])' are not finite numbers: its weights are "
+              + "damaged or the preprocessing is not the network's")
+        }
+        dense.append(logits)
+      }
+      return (evaluator, dense)
+    }.result
+  }
+
   /// The path of every region. Regions share one program unless the network's own batch does not divide into them.
   private func optimize(
-    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void
+    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, _ settings: ChainSettings,
+    progress: @Sendable (ChainProgress) -> Void
   ) async throws -> [[ScoreSnapshot]] {
     let isShared = network.model.fixedBatch.map { $0.isMultiple(of: regions.count) } ?? true
     let groups = isShared ? [regions.indices] : regions.indices.map { $0..<($0 + 1) }
@@ -115,7 +134,7 @@ public struct ChainExtractor: Sendable {
     for group in groups {
       let done = group.lowerBound / group.count * settings.steps
       paths += try await optimizeTogether(
-        Array(regions[group]), dense: Array(dense[group]), request: request
+        Array(regions[group]), dense: Array(dense[group]), request: request, settings
       ) { state in
         var state = state
         state.completed += done
@@ -127,7 +146,8 @@ public struct ChainExtractor: Sendable {
   }
 
   private func optimizeTogether(
-    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, progress: (ChainProgress) -> Void
+    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, _ settings: ChainSettings,
+    progress: (ChainProgress) -> Void
   ) async throws -> [[ScoreSnapshot]] {
     let optimizer = try await ChainOptimizer(
       network: network, regions: regions, dense: dense,
@@ -189,6 +209,14 @@ public struct ChainExtractor: Sendable {
         "the samples of '\(region.name)' are \(region.samples.elementType.rawValue) \(region.samples.shape), the network "
           + "reads \(input.elementType.rawValue) \(Shape([region.count] + expected)): choose another --preprocess")
     }
+  }
+}
+
+extension ChainSettings {
+  fileprivate func with(batch: Int) -> ChainSettings {
+    var result = self
+    result.batch = batch
+    return result
   }
 }
 

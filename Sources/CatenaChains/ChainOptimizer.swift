@@ -142,7 +142,7 @@ extension SeededGenerator {
 
 extension Tensor {
   /// Tensors that differ only in their first extent, one after the other.
-  static func concatenatingRows(_ parts: [Tensor]) -> Tensor {
+  package static func concatenatingRows(_ parts: [Tensor]) -> Tensor {
     var shape = parts[0].shape
     shape[0] = parts.reduce(0) { $0 + $1.shape[0] }
     return Tensor(elementType: parts[0].elementType, shape: shape) { target in

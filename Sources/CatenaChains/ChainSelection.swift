@@ -50,12 +50,13 @@ public enum BranchRepair: Sendable, CaseIterable {
 
 /// Turns scores into connected chains of a given size.
 ///
-/// A chain stays connected when every layer outside residual branches keeps a unit, and every layer of a kept branch
-/// does: then no cut between input and output is empty. Branches that are left out go as a whole, with the branches
-/// inside them.
+/// A chain is connected when a path of kept units leads from input to output: then at least one unit stays on every cut
+/// between them. Layers on parallel paths may be empty. Branches that carry no signal are left out as a whole, with the
+/// branches inside them.
 public struct ChainSelector: Sendable {
   private let sites: GateSites
   private let offsets: [Int]
+  private let layerOfUnit: [Int]
   private let layersOfBlock: [[Int]]
   /// The blocks in whose branches each block lies.
   private let enclosingBlocks: [[Int]]
@@ -64,16 +65,20 @@ public struct ChainSelector: Sendable {
   public init(sites: GateSites) {
     self.sites = sites
     offsets = sites.unitOffsets
+    layerOfUnit = sites.layers.enumerated().flatMap { [Int](repeating: $0, count: $1.count) }
     layersOfBlock = sites.blocks.indices.map { block in
       sites.layers.indices.filter { sites.layers[$0].block == block }
     }
     enclosingBlocks = sites.blocks.map { block in
       sites.blocks.indices.filter { sites.blocks[$0].nodes.contains(block.add) }
     }
+    let shortest = sites.paths.cheapestConnection(
+      costs: sites.layers.map { _ in 1 }, blocks: sites.blocks.map { _ in false })
+    smallestCount = shortest?.count ?? sites.layers.count
   }
 
-  /// The number of units of the smallest connected chain: one for every layer outside residual branches.
-  public var smallestCount: Int { sites.layers.count { $0.block == nil } }
+  /// The number of units of the smallest connected chain: one for every layer on the shortest path.
+  public let smallestCount: Int
 
   /// Everything: the dense network.
   public var everything: ChainSelection {
@@ -102,10 +107,17 @@ public struct ChainSelector: Sendable {
     var units = [Bool](repeating: false, count: sites.unitCount)
     for unit in ranking.prefix(count) { units[unit] = true }
     var selection = connected(units, snapshot, repair)
-    // What connectedness adds pushes out the last ones of the ranking: a unit per layer at the most, so few.
+    // What connectedness adds pushes out the last ones of the ranking.
     for unit in ranking.prefix(count).reversed() where selection.keptCount > count {
       units[unit] = false
-      selection = connected(units, snapshot, repair)
+      let layer = layerOfUnit[unit]
+      if unitRange(layer).contains(where: { units[$0] }) {
+        selection.units[unit] = false
+        selection.unitFactors[unit] = 0
+      } else {
+        // Only an empty layer changes what is connected.
+        selection = connected(units, snapshot, repair)
+      }
     }
     return selection
   }
@@ -120,25 +132,26 @@ public struct ChainSelector: Sendable {
     return scores.indices.sorted { scores[$0] == scores[$1] ? $0 < $1 : scores[$0] > scores[$1] }
   }
 
+  /// The wanted units, connected: branches that carry no signal go, or are completed; the cheapest missing layers get
+  /// their best unit; units that nothing reaches, or that reach nothing, go.
   private func connected(
     _ wanted: [Bool], _ snapshot: ScoreSnapshot, _ repair: BranchRepair
   ) -> ChainSelection {
     var units = wanted
     if repair == .complete { completeBranches(&units, snapshot) }
-    var blocks = [Bool](repeating: true, count: sites.blocks.count)
-    // Blocks come in the order of their sums: the last ones enclose others.
-    for (block, layers) in layersOfBlock.enumerated().reversed() {
-      let isComplete =
-        layers.isEmpty
-        ? snapshot.blockGates[block] > 0.5
-        : layers.allSatisfy { layer in unitRange(layer).contains { units[$0] } }
-      blocks[block] = isComplete && enclosingBlocks[block].allSatisfy { blocks[$0] }
-      if !blocks[block] {
-        for layer in layers { for unit in unitRange(layer) { units[unit] = false } }
-      }
+    var blocks = keptBlocks(units, snapshot)
+    for (index, layer) in sites.layers.enumerated() where layer.block.map({ !blocks[$0] }) ?? false {
+      for unit in unitRange(index) { units[unit] = false }
     }
-    for (index, layer) in sites.layers.enumerated() where layer.block == nil {
-      keepBestUnit(ofEmptyLayer: index, &units, snapshot)
+    let missing = sites.paths.cheapestConnection(costs: costs(units, snapshot), blocks: blocks)
+    for layer in missing ?? [] { keepBestUnit(ofEmptyLayer: layer, &units, snapshot) }
+    let used = sites.paths.used(layers: filled(units), blocks: blocks)
+    // A layer that only adds a constant may be what keeps a product from being zero; then nothing is taken away.
+    if sites.paths.isConnected(layers: used.layers, blocks: used.blocks) {
+      blocks = used.blocks
+      for (index, isUsed) in used.layers.enumerated() where !isUsed {
+        for unit in unitRange(index) { units[unit] = false }
+      }
     }
     return ChainSelection(
       units: units, blocks: blocks,
@@ -146,12 +159,44 @@ public struct ChainSelector: Sendable {
       blockFactors: blocks.indices.map { blocks[$0] ? snapshot.blockGates[$0] : 0 })
   }
 
+  /// The blocks whose branches carry a signal through kept units, and that do not lie in branches that are left out.
+  private func keptBlocks(_ units: [Bool], _ snapshot: ScoreSnapshot) -> [Bool] {
+    let filled = filled(units)
+    var blocks = [Bool](repeating: false, count: sites.blocks.count)
+    // Blocks come in the order of their sums: the last ones enclose others.
+    for block in blocks.indices {
+      blocks[block] =
+        sites.paths.isConnected(branchOf: block, layers: filled, blocks: blocks)
+        && (layersOfBlock[block].contains { filled[$0] } || snapshot.blockGates[block] > 0.5)
+    }
+    for block in blocks.indices.reversed() where !enclosingBlocks[block].allSatisfy({ blocks[$0] }) {
+      blocks[block] = false
+    }
+    return blocks
+  }
+
   private func completeBranches(_ units: inout [Bool], _ snapshot: ScoreSnapshot) {
-    for layers in layersOfBlock {
-      let counts = layers.map { layer in unitRange(layer).count { units[$0] } }
-      let empty = counts.count { $0 == 0 }
-      guard empty > 0, counts.reduce(0, +) > empty else { continue }
-      for layer in layers { keepBestUnit(ofEmptyLayer: layer, &units, snapshot) }
+    let all = [Bool](repeating: true, count: sites.blocks.count)
+    for (block, layers) in layersOfBlock.enumerated() {
+      let kept = layers.map { layer in unitRange(layer).count { units[$0] } }.reduce(0, +)
+      let missing = sites.paths.cheapestConnection(branchOf: block, costs: costs(units, snapshot), blocks: all)
+      guard let missing, missing.count < kept else { continue }
+      for layer in missing { keepBestUnit(ofEmptyLayer: layer, &units, snapshot) }
+    }
+  }
+
+  /// Per layer, whether it has kept units.
+  private func filled(_ units: [Bool]) -> [Bool] {
+    sites.layers.indices.map { layer in unitRange(layer).contains { units[$0] } }
+  }
+
+  /// What a first unit costs in each layer: one, and less than a unit in all between layers of different scores.
+  private func costs(_ units: [Bool], _ snapshot: ScoreSnapshot) -> [Double] {
+    sites.layers.indices.map { layer in
+      let range = unitRange(layer)
+      if range.contains(where: { units[$0] }) { return 0 }
+      let best = range.map { Double(snapshot.unitGates[$0]) }.max() ?? 0
+      return 1 + (1 - min(max(best, 0), 1)) / Double(2 * sites.layers.count)
     }
   }
 

@@ -27,7 +27,7 @@ public struct ChainVerifier {
   /// The largest difference of logits allowed, as a part of their range: sums of float products in another order.
   public static let tolerance = 1e-4
 
-  private let folder: String
+  let folder: String
   let model: ONNXModel
   private let backend: any Backend
 
@@ -66,11 +66,11 @@ public struct ChainVerifier {
     return result
   }
 
-  private func contents(of file: String) throws(ChainError) -> [UInt8] {
+  func contents(of file: String) throws(ChainError) -> [UInt8] {
     try stored { () throws(FileError) in try readFile("\(folder)/\(file)") }
   }
 
-  private func checkSums() throws {
+  func checkSums() throws {
     let bytes = try contents(of: ChainFile.sums)
     var findings: [String] = []
     var listed: Set<String> = []
@@ -94,7 +94,7 @@ public struct ChainVerifier {
     guard findings.isEmpty else { throw ChainError.verification(findings) }
   }
 
-  private func selection(
+  func selection(
     of manifest: ChainManifest, in network: ChainNetwork
   ) throws(ChainError) -> KeptUnits {
     var findings: [String] = []

@@ -26,21 +26,27 @@ public struct Region: Sendable {
 }
 
 /// Rows of a tensor along its first axis, as batches of a fixed size.
-struct Batches {
+package struct Batches {
   /// Samples per batch.
   let size: Int
   /// Samples in all.
   let count: Int
 
+  /// Batches of `size` out of `count` samples.
+  package init(size: Int, count: Int) {
+    self.size = size
+    self.count = count
+  }
+
   /// The index ranges of the batches; the last may be short.
-  var ranges: [Range<Int>] {
+  package var ranges: [Range<Int>] {
     stride(from: 0, to: count, by: size).map { $0..<min($0 + size, count) }
   }
 }
 
 extension Tensor {
   /// The rows `range` of the first axis, filled up to `count` rows by repeating the last one.
-  func rows(_ range: Range<Int>, filledTo count: Int) -> Tensor {
+  package func rows(_ range: Range<Int>, filledTo count: Int) -> Tensor {
     precondition(!range.isEmpty && range.upperBound <= shape[0] && count >= range.count, "rows out of range")
     let rowBytes = byteCount / max(shape[0], 1)
     var rowsShape = shape

@@ -66,9 +66,14 @@ public struct Program: Sendable {
 public struct CompileOptions: Sendable {
   /// The most bytes that the plan may hold, all told; `nil` for no limit of our own.
   public var memoryLimit: Int?
+  /// The lowest precision that products may be computed in.
+  public var precision: Precision
 
-  /// The defaults, or a memory limit.
-  public init(memoryLimit: Int? = nil) { self.memoryLimit = memoryLimit }
+  /// The defaults, or a memory limit and a precision.
+  public init(memoryLimit: Int? = nil, precision: Precision = .f32) {
+    self.memoryLimit = memoryLimit
+    self.precision = precision
+  }
 }
 
 /// A compiled program with its memory. Inputs keep what was last written to them; outputs hold the last run's results.

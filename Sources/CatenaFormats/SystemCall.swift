@@ -32,12 +32,12 @@ extension FileError {
 }
 
 /// The kind of thing that a path names; symbolic links are followed.
-enum PathKind {
+package enum PathKind {
   case file(byteCount: Int)
   case folder
   case other
 
-  init(of path: String) throws(FileError) {
+  package init(of path: String) throws(FileError) {
     var status = stat()
     guard stat(path, &status) == 0 else { throw .reading(path, errno) }
     switch status.st_mode & S_IFMT {
@@ -49,7 +49,7 @@ enum PathKind {
 }
 
 /// What `path` names, or `nil` for nothing.
-func existing(_ path: String) throws(FileError) -> PathKind? {
+package func existing(_ path: String) throws(FileError) -> PathKind? {
   do throws(FileError) {
     return try PathKind(of: path)
   } catch {
@@ -59,7 +59,7 @@ func existing(_ path: String) throws(FileError) -> PathKind? {
 }
 
 /// The names in the folder at `path`, in the order of their bytes.
-func folderEntries(_ path: String) throws(FileError) -> [String] {
+package func folderEntries(_ path: String) throws(FileError) -> [String] {
   guard let folder = opendir(path) else { throw .reading(path, errno) }
   defer { closedir(folder) }
   var names: [String] = []

@@ -3,7 +3,7 @@ import CatenaCompute
 import Synchronization
 
 /// Memory of one device, owned: its end gives the memory back to the pool it came from.
-struct DeviceBuffer: ~Copyable, Sendable {
+package struct DeviceBuffer: ~Copyable, Sendable {
   private let block: MemoryBlock
   private let pool: BufferPool
 
@@ -13,9 +13,9 @@ struct DeviceBuffer: ~Copyable, Sendable {
   }
 
   /// The driver's object; valid while the buffer lives.
-  var memory: cl_mem { block.memory }
+  package var memory: cl_mem { block.memory }
   /// The bytes it holds, at least as many as were asked for.
-  var byteCount: Int { block.byteCount }
+  package var byteCount: Int { block.byteCount }
 
   deinit { pool.giveBack(block) }
 }
@@ -27,12 +27,12 @@ private struct MemoryBlock: @unchecked Sendable {
 }
 
 /// Memory of one device that is handed out again instead of being freed: progressive compaction compiles often.
-final class BufferPool: Sendable {
+package final class BufferPool: Sendable {
   /// What the pool has given out and keeps, in bytes.
-  struct Statistics: Sendable, Hashable {
-    var buffersInUse = 0
-    var bytesInUse = 0
-    var bytesKept = 0
+  package struct Statistics: Sendable, Hashable {
+    package var buffersInUse = 0
+    package var bytesInUse = 0
+    package var bytesKept = 0
   }
   private struct State: Sendable {
     var statistics = Statistics()
@@ -44,7 +44,7 @@ final class BufferPool: Sendable {
   private let state = Mutex(State())
 
   /// A pool that never holds more than `budget` bytes; by default nine tenths of the device's memory.
-  init(_ context: ContextHandle, device: OpenCLDevice, budget: Int? = nil) {
+  package init(_ context: ContextHandle, device: OpenCLDevice, budget: Int? = nil) {
     self.context = context
     deviceName = device.name
     self.budget = budget ?? device.memory / 10 * 9
@@ -52,11 +52,14 @@ final class BufferPool: Sendable {
 
   deinit { state.withLock { Self.releaseKept(&$0) } }
 
+  /// The bytes that may still be asked for.
+  var available: Int { budget - statistics.bytesInUse }
+
   /// What is in use and kept now.
-  var statistics: Statistics { state.withLock { $0.statistics } }
+  package var statistics: Statistics { state.withLock { $0.statistics } }
 
   /// A buffer of at least `byteCount` bytes with unspecified contents.
-  func allocate(_ byteCount: Int) throws(ComputeError) -> DeviceBuffer {
+  package func allocate(_ byteCount: Int) throws(ComputeError) -> DeviceBuffer {
     let size = Self.sizeClass(byteCount)
     let result: Result<MemoryBlock, ComputeError> = state.withLock { state in
       if let block = state.kept[size]?.popLast() {
@@ -70,11 +73,11 @@ final class BufferPool: Sendable {
         return .failure(.outOfMemory(requested: size, available: available, device: deviceName))
       }
       var code: cl_int = CL_SUCCESS
-      let flags = cl_mem_flags(CL_MEM_READ_WRITE)
-      var memory = clCreateBuffer(context.context, flags, size, nil, &code)
-      if memory == nil, state.statistics.bytesKept > 0 {
+      var memory = context.driver.createBuffer(context.context, size, &code)
+      if memory == nil {
+        // What is kept for later may be what is missing now; a driver that frees late may have room a second time.
         Self.releaseKept(&state)
-        memory = clCreateBuffer(context.context, flags, size, nil, &code)
+        memory = context.driver.createBuffer(context.context, size, &code)
       }
       guard let memory else {
         switch code {
@@ -93,6 +96,9 @@ final class BufferPool: Sendable {
     return DeviceBuffer(try result.get(), pool: self)
   }
 
+  /// Frees what is kept for later.
+  package func flush() { state.withLock { Self.releaseKept(&$0) } }
+
   fileprivate func giveBack(_ block: MemoryBlock) {
     state.withLock { state in
       state.statistics.buffersInUse -= 1
@@ -103,7 +109,7 @@ final class BufferPool: Sendable {
   }
 
   /// Sizes are rounded up to an eighth of their power of two, 4 KiB at least, so that kept buffers fit again.
-  static func sizeClass(_ byteCount: Int) -> Int {
+  package static func sizeClass(_ byteCount: Int) -> Int {
     let bytes = max(byteCount, 1)
     let power = Int.bitWidth - 1 - bytes.leadingZeroBitCount
     let granule = max(4096, 1 << max(power - 3, 0))

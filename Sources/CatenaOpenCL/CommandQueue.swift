@@ -7,64 +7,95 @@ final class CommandQueue {
   private let context: ContextHandle
   private let device: String
 
-  init(_ context: OpenCLContext) throws(ComputeError) {
+  /// A queue; one that `profiles` can say how long a kernel took, and is slower.
+  init(_ context: OpenCLContext, profiles: Bool = false) throws(ComputeError) {
     self.context = context.handle
     device = context.device.name
+    let properties = profiles ? cl_command_queue_properties(CL_QUEUE_PROFILING_ENABLE) : 0
     queue = try created("clCreateCommandQueue", device: device) {
-      clCreateCommandQueue(context.handle.context, context.device.handle.id, 0, $0)
+      clCreateCommandQueue(context.handle.context, context.device.handle.id, properties, $0)
     }
   }
 
   deinit { clReleaseCommandQueue(queue) }
 
-  func enqueue(_ launch: PreparedLaunch) throws(ComputeError) { try launch.enqueue(on: queue) }
+  func enqueue(_ launch: PreparedLaunch) throws(ComputeError) {
+    try launch.enqueue(on: queue, driver: context.driver, event: nil)
+  }
+
+  /// Enqueues a kernel of a queue that profiles, and returns what its time can be asked of.
+  func enqueueProfiled(_ launch: PreparedLaunch) throws(ComputeError) -> Marker {
+    var event: cl_event?
+    try launch.enqueue(on: queue, driver: context.driver, event: &event)
+    return try marker(event, of: "clEnqueueNDRangeKernel")
+  }
 
   /// Starts what has been enqueued and returns a marker behind it.
   func submit() throws(ComputeError) -> Marker {
     var event: cl_event?
     try check(clEnqueueMarkerWithWaitList(queue, 0, nil, &event), "clEnqueueMarkerWithWaitList", device: device)
-    guard let event else {
-      throw .callFailed(call: "clEnqueueMarkerWithWaitList", code: "no event", device: device, detail: "")
-    }
-    let marker = Marker(event, device: device)
+    let marker = try marker(event, of: "clEnqueueMarkerWithWaitList")
     try check(clFlush(queue), "clFlush", device: device)
     return marker
   }
 
+  private func marker(_ event: cl_event?, of call: String) throws(ComputeError) -> Marker {
+    guard let event else { throw .callFailed(call: call, code: "no event", device: device, detail: "") }
+    return Marker(event, driver: context.driver, device: device)
+  }
+
   /// Waits for everything that has been enqueued.
-  func finish() throws(ComputeError) { try check(clFinish(queue), "clFinish", device: device) }
+  func finish() throws(ComputeError) {
+    try check(context.driver.finish(queue), "clFinish", device: device, waits: true)
+  }
 
   /// Copies bytes to the beginning of `memory` and waits.
   func write(_ bytes: UnsafeRawBufferPointer, to memory: cl_mem) throws(ComputeError) {
-    guard let base = bytes.baseAddress, bytes.count > 0 else { return }
+    guard bytes.count > 0 else { return }
+    // The write may be the first to touch the memory, which drivers reserve as late as that: a lack of resources is
+    // what it says.
     try check(
-      clEnqueueWriteBuffer(queue, memory, cl_bool(CL_TRUE), 0, bytes.count, base, 0, nil, nil),
-      "clEnqueueWriteBuffer", device: device, detail: "\(bytes.count) bytes")
+      context.driver.write(queue, memory, bytes), "clEnqueueWriteBuffer", device: device,
+      detail: "\(bytes.count) bytes")
   }
 
   /// Copies bytes from the beginning of `memory` when everything enqueued is done.
   func read(_ bytes: UnsafeMutableRawBufferPointer, from memory: cl_mem) throws(ComputeError) {
-    guard let base = bytes.baseAddress, bytes.count > 0 else { return }
+    guard bytes.count > 0 else { return }
     try check(
-      clEnqueueReadBuffer(queue, memory, cl_bool(CL_TRUE), 0, bytes.count, base, 0, nil, nil),
-      "clEnqueueReadBuffer", device: device, detail: "\(bytes.count) bytes")
+      context.driver.read(queue, memory, bytes), "clEnqueueReadBuffer", device: device, waits: true,
+      detail: "\(bytes.count) bytes")
   }
 
   /// A point in the queue that can be waited for.
   struct Marker: ~Copyable {
     private let event: cl_event
+    private let driver: Driver
     private let device: String
 
-    fileprivate init(_ event: cl_event, device: String) {
+    fileprivate init(_ event: cl_event, driver: Driver, device: String) {
       self.event = event
+      self.driver = driver
       self.device = device
     }
 
     deinit { clReleaseEvent(event) }
 
     func wait() throws(ComputeError) {
-      var event: cl_event? = event
-      try check(clWaitForEvents(1, &event), "clWaitForEvents", device: device)
+      try check(driver.wait(event), "clWaitForEvents", device: device, waits: true)
+    }
+
+    /// How long the kernel ran that the marker stands behind, which must be done.
+    func seconds() throws(ComputeError) -> Double {
+      var times: (start: cl_ulong, end: cl_ulong) = (0, 0)
+      for (key, isStart) in [(CL_PROFILING_COMMAND_START, true), (CL_PROFILING_COMMAND_END, false)] {
+        var time: cl_ulong = 0
+        try check(
+          clGetEventProfilingInfo(event, cl_profiling_info(key), MemoryLayout<cl_ulong>.size, &time, nil),
+          "clGetEventProfilingInfo", device: device)
+        if isStart { times.start = time } else { times.end = time }
+      }
+      return Double(times.end &- times.start) * 1e-9
     }
   }
 }

@@ -1,5 +1,5 @@
 /// What differs from device to device, in one place: the shapes of kernels and the build options that follow.
-struct DeviceTraits: Sendable, Hashable {
+package struct DeviceTraits: Sendable, Hashable {
   /// Channels in one vector.
   var lanes: Int
   /// Output positions (or matrix rows) that one work-item owns.
@@ -31,14 +31,18 @@ struct DeviceTraits: Sendable, Hashable {
   }
 
   /// The build options of every program. None relaxes the mathematics: results are compared with the reference.
-  var buildOptions: String {
+  package var buildOptions: String {
     "-cl-std=CL1.2 -DLANES=\(lanes) -DPIXELS=\(pixels) -DRUN=\(run) -DGROUP_SIZE=\(groupSize)"
   }
+
+  /// The instruction set of an NVIDIA device of that compute capability; empty for other devices.
+  static func nvidiaArchitecture(major: Int, minor: Int) -> String { major > 0 ? "sm_\(major)\(minor)" : "" }
 
   /// What a driver that fails to build without saying why most likely lacks.
   static func hintForEmptyBuildLog(platform: String) -> String {
     platform.contains("NVIDIA")
-      ? "the build log is empty; newer NVIDIA drivers need the library libnvidia-nvvm beside libnvidia-opencl"
+      ? "the build log is empty; newer NVIDIA drivers need the library libnvidia-nvvm.so beside libnvidia-opencl.so: "
+        + "add its folder to LD_LIBRARY_PATH"
       : "the build log is empty"
   }
 }

@@ -30,12 +30,12 @@ final class PreparedLaunch {
 
   deinit { clReleaseKernel(kernel) }
 
-  func enqueue(on queue: cl_command_queue) throws(ComputeError) {
-    var global = globalSize
-    var local = groupSize
+  func enqueue(
+    on queue: cl_command_queue, driver: Driver, event: UnsafeMutablePointer<cl_event?>?
+  ) throws(ComputeError) {
     try check(
-      clEnqueueNDRangeKernel(queue, kernel, 1, nil, &global, &local, 0, nil, nil), "clEnqueueNDRangeKernel",
-      device: device, detail: "\(name), \(globalSize) work-items")
+      driver.enqueueKernel(queue, kernel, globalSize, groupSize, event), "clEnqueueNDRangeKernel", device: device,
+      detail: "\(name), \(globalSize) work-items in groups of \(groupSize)")
   }
 }
 

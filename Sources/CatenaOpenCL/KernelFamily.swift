@@ -1,13 +1,16 @@
 import CKernelSources
 
 /// Kernels that are built together. Shapes are arguments, so that these few programs serve all graphs.
-enum KernelFamily: String, CaseIterable, Sendable {
+package enum KernelFamily: String, CaseIterable, Sendable {
   case convolution, gemm, gate, pool, normalize, softmax, elementwise, movement, optimizer
 
   /// The text that the device's compiler sees: the codes of the host's tables, what families share, the family.
   var source: String {
     ([KernelFunctions.definitions] + (Self.common + own).map { String(cString: $0()) }).joined(separator: "\n")
   }
+
+  /// Build options behind the device's.
+  var buildOptions: String { "" }
 
   private typealias Accessor = () -> UnsafePointer<CChar>
 

@@ -46,6 +46,12 @@ struct Launch: Sendable {
   var kernel: String
   var arguments: [Argument]
   var workItems: Int
+  /// Work-items per group; `nil` for as many as the device's other kernels have.
+  var groupSize: Int?
+  /// Floating-point operations of a product; `nil` for kernels whose work is the elements that they write.
+  var operations: Int?
+  /// The extents that it works on, for measurements.
+  var shape: [Int] = []
 
   var reads: [SlotID] {
     arguments.compactMap { if case .read(let slot) = $0 { slot } else { nil } }

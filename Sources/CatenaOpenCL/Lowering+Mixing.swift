@@ -56,7 +56,12 @@ extension Lowering {
         .integers([output.samples, output.height, output.width, output.channels]),
         .integers([weight.height, weight.width]), .integers(mapping.arguments(input.rank - 4)), .integers(along),
       ] + epilogueArguments(chain, storesRoot: chain.stages.isEmpty || readerCounts[result, default: 0] > 1),
-      workItems: groups * dividedUp(outputsPerGroup, traits.lanes) * output.samples * output.height * runs)
+      workItems: groups * dividedUp(outputsPerGroup, traits.lanes) * output.samples * output.height * runs,
+      operations: 2 * input.samples * input.channels * (mapping.isTransposed ? input.height * input.width : 1)
+        * weight.height * weight.width * outputsPerGroup * (mapping.isTransposed ? 1 : output.height * output.width),
+      shape: [
+        output.samples, input.channels, input.height, input.width, output.channels, weight.height, weight.width,
+      ])
   }
 
   /// The batch normalisation that alone reads a convolution's output and can be folded into its constant weight.
@@ -216,7 +221,9 @@ extension Lowering {
         + epilogueArguments(
           chain,
           storesRoot: summand == nil && (chain.stages.isEmpty || readerCounts[output, default: 0] > 1)),
-      workItems: batches * dividedUp(product.rows, traits.pixels) * dividedUp(product.columns, traits.lanes))
+      workItems: batches * dividedUp(product.rows, traits.pixels) * dividedUp(product.columns, traits.lanes),
+      operations: 2 * batches * product.rows * product.columns * product.inner,
+      shape: [batches, product.rows, product.columns, product.inner])
   }
 
   /// factor * value as a stage behind a matrix product; the value broadcasts to the product.

@@ -105,9 +105,13 @@ struct Lowering {
 
   /// Appends a launch to the step, or to the preparation when it reads nothing but constants.
   mutating func launch(
-    _ family: KernelFamily, _ kernel: String, _ arguments: [Launch.Argument], workItems: Int
+    _ family: KernelFamily, _ kernel: String, _ arguments: [Launch.Argument], workItems: Int, groupSize: Int? = nil,
+    operations: Int? = nil, shape: [Int] = []
   ) {
-    append(Launch(family: family, kernel: kernel, arguments: arguments, workItems: workItems))
+    append(
+      Launch(
+        family: family, kernel: kernel, arguments: arguments, workItems: workItems, groupSize: groupSize,
+        operations: operations, shape: shape))
   }
 
   private mutating func append(_ launch: Launch) {

@@ -8,25 +8,29 @@ public struct OpenCLBackend: Backend {
   public var device: DeviceDescription { context.device.description }
   /// Why this device was chosen.
   public let reason: String
-  let context: OpenCLContext
+  package let context: OpenCLContext
 
   /// The back end of the best GPU.
+  /// - Parameter cache: where built programs are kept.
   /// - Throws: `ComputeError.noDevice` with the reason when there is none.
-  public init() throws(ComputeError) {
+  public init(cache: ProgramCacheLocation = .standard) throws(ComputeError) {
     let (device, reason) = try OpenCLDevices.preferred()
-    context = try OpenCLContext.shared(for: device)
+    context = try OpenCLContext.shared(for: device, cache: cache)
     self.reason = reason
   }
 
   /// The back end of the device with that number in `OpenCLDevices.all`, of whatever kind.
+  /// - Parameters:
+  ///   - index: the device's number.
+  ///   - cache: where built programs are kept.
   /// - Throws: `ComputeError.noDevice` with the reason when it cannot be used.
-  public init(deviceAt index: Int) throws(ComputeError) {
-    context = try OpenCLContext.shared(for: OpenCLDevices.device(at: index))
+  public init(deviceAt index: Int, cache: ProgramCacheLocation = .standard) throws(ComputeError) {
+    context = try OpenCLContext.shared(for: OpenCLDevices.device(at: index), cache: cache)
     reason = "named as opencl:\(index)"
   }
 
   /// The back end of a context that others do not share.
-  init(context: OpenCLContext) {
+  package init(context: OpenCLContext) {
     self.context = context
     reason = "given"
   }
@@ -38,10 +42,21 @@ public struct OpenCLBackend: Backend {
     try await executable(program, options: options)
   }
 
-  func executable(_ program: Program, options: CompileOptions) async throws(ComputeError) -> OpenCLExecutable {
+  package func executable(_ program: Program, options: CompileOptions) async throws(ComputeError) -> OpenCLExecutable {
     let ready = try simplified(program)
     let refusals = KernelSupport.refusals(of: ready.graph)
     guard refusals.isEmpty else { throw .unsupported(backend: "opencl", nodes: refusals) }
+    do throws(ComputeError) {
+      return try await prepared(ready, options)
+    } catch {
+      // Memory that is kept for later may be what the driver lacks now.
+      guard case .outOfMemory = error, context.pool.statistics.bytesKept > 0 else { throw error }
+      context.pool.flush()
+      return try await prepared(ready, options)
+    }
+  }
+
+  private func prepared(_ ready: Program, _ options: CompileOptions) async throws(ComputeError) -> OpenCLExecutable {
     let thread = DriverThread(name: "catena-opencl")
     let result = await thread.perform { () -> Result<OpenCLExecutable, ComputeError> in
       do throws(ComputeError) {

@@ -6,15 +6,38 @@ import CatenaCompute
 ///   - code: what the call returned.
 ///   - call: the function's name.
 ///   - device: the device's name.
+///   - waits: whether the call waits for kernels: then a lack of resources and a dead queue are what drivers report of a
+///     device that broke off.
 ///   - detail: what the call was about, or a build log.
 func check(
-  _ code: cl_int, _ call: String, device: String, detail: @autoclosure () -> String = ""
+  _ code: cl_int, _ call: String, device: String, waits: Bool = false, detail: @autoclosure () -> String = ""
 ) throws(ComputeError) {
   guard code != CL_SUCCESS else { return }
   let name = openCLErrorName(code)
-  switch code {
-  case CL_DEVICE_NOT_AVAILABLE: throw .deviceLost(device: device, detail: "\(call) returned \(name). \(detail())")
-  default: throw .callFailed(call: call, code: name, device: device, detail: detail())
+  let isLost =
+    code == CL_DEVICE_NOT_AVAILABLE || code == illegalAccess
+    || waits
+      && [CL_OUT_OF_RESOURCES, CL_INVALID_COMMAND_QUEUE, CL_EXEC_STATUS_ERROR_FOR_EVENTS_IN_WAIT_LIST].contains(code)
+  if isLost {
+    throw .deviceLost(device: device, detail: ["\(call) returned \(name)", detail()].joinedWhereNotEmpty)
+  }
+  throw .callFailed(call: call, code: name, device: device, detail: detail())
+}
+
+/// What NVIDIA's driver returns after a kernel read or wrote memory that is not its own; the context is unusable then.
+private let illegalAccess: cl_int = -9999
+
+extension [String] {
+  fileprivate var joinedWhereNotEmpty: String { filter { !$0.isEmpty }.joined(separator: ": ") }
+}
+
+extension ComputeError {
+  /// The error as a lack of memory, when that is what the driver meant.
+  func asMemoryShortage(requested: Int, available: Int) -> ComputeError {
+    guard case .callFailed(_, let code, let device, _) = self,
+      [CL_MEM_OBJECT_ALLOCATION_FAILURE, CL_OUT_OF_HOST_MEMORY, CL_OUT_OF_RESOURCES].map(openCLErrorName).contains(code)
+    else { return self }
+    return .outOfMemory(requested: requested, available: available, device: device)
   }
 }
 
@@ -54,4 +77,5 @@ private let errorNames: [cl_int: String] = [
   -58: "CL_INVALID_EVENT", -59: "CL_INVALID_OPERATION", -61: "CL_INVALID_BUFFER_SIZE",
   -63: "CL_INVALID_GLOBAL_WORK_SIZE", -64: "CL_INVALID_PROPERTY", -66: "CL_INVALID_COMPILER_OPTIONS",
   -67: "CL_INVALID_LINKER_OPTIONS", -68: "CL_INVALID_DEVICE_PARTITION_COUNT", -1001: "CL_PLATFORM_NOT_FOUND_KHR",
+  -9999: "illegal read or write of a kernel (NVIDIA)",
 ]

@@ -1,30 +1,40 @@
 import COpenCL
 import CatenaCompute
+import Foundation
 import Synchronization
 
 /// One device's context with its memory and programs: what all executables on that device share.
-final class OpenCLContext: Sendable {
-  let device: OpenCLDevice
-  let traits: DeviceTraits
-  let pool: BufferPool
-  let programs: ProgramCache
-  let handle: ContextHandle
+package final class OpenCLContext: Sendable {
+  package let device: OpenCLDevice
+  package let traits: DeviceTraits
+  package let pool: BufferPool
+  package let programs: ProgramCache
+  package let handle: ContextHandle
 
-  init(_ device: OpenCLDevice) throws(ComputeError) {
+  /// A context that others do not share.
+  /// - Parameters:
+  ///   - cache: where built programs are kept.
+  ///   - driver: the calls that may fail.
+  package init(
+    _ device: OpenCLDevice, cache: ProgramCacheLocation = .standard, driver: Driver = Driver()
+  ) throws(ComputeError) {
     self.device = device
     traits = DeviceTraits(device)
-    handle = try ContextHandle(device)
+    handle = try ContextHandle(device, driver: driver)
     pool = BufferPool(handle, device: device)
-    programs = ProgramCache(handle, device: device, options: traits.buildOptions)
+    programs = ProgramCache(
+      handle, device: device, options: traits.buildOptions,
+      store: cache.folder(environment: ProcessInfo.processInfo.environment).map { ProgramStore(folder: $0) })
   }
 
   /// The context of `device`, made when first asked for: one per device, since several would not share programs.
-  static func shared(for device: OpenCLDevice) throws(ComputeError) -> OpenCLContext {
+  static func shared(for device: OpenCLDevice, cache: ProgramCacheLocation) throws(ComputeError) -> OpenCLContext {
+    let key = Key(device: device.index, cache: cache)
     let result: Result<OpenCLContext, ComputeError> = contexts.withLock { contexts in
-      if let context = contexts[device.index] { return .success(context) }
+      if let context = contexts[key] { return .success(context) }
       do throws(ComputeError) {
-        let context = try OpenCLContext(device)
-        contexts[device.index] = context
+        let context = try OpenCLContext(device, cache: cache)
+        contexts[key] = context
         return .success(context)
       } catch {
         return .failure(error)
@@ -33,15 +43,21 @@ final class OpenCLContext: Sendable {
     return try result.get()
   }
 
-  private static let contexts = Mutex<[Int: OpenCLContext]>([:])
+  private struct Key: Hashable, Sendable {
+    var device: Int
+    var cache: ProgramCacheLocation
+  }
+  private static let contexts = Mutex<[Key: OpenCLContext]>([:])
 }
 
 /// Owns a `cl_context`, which is safe to use from any thread.
-final class ContextHandle: @unchecked Sendable {
+package final class ContextHandle: @unchecked Sendable {
   let context: cl_context
   let device: DeviceHandle
+  let driver: Driver
 
-  init(_ device: OpenCLDevice) throws(ComputeError) {
+  init(_ device: OpenCLDevice, driver: Driver) throws(ComputeError) {
+    self.driver = driver
     self.device = device.handle
     var id: cl_device_id? = device.handle.id
     context = try created("clCreateContext", device: device.name) { clCreateContext(nil, 1, &id, nil, nil, $0) }

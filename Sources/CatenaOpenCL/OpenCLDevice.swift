@@ -14,8 +14,14 @@ public struct OpenCLDevice: Sendable {
   public let vendor: String
   /// The platform (driver family) that offers it.
   public let platform: String
+  /// The platform's version.
+  package let platformVersion: String
   /// The driver's version, which results may depend on.
   public let driverVersion: String
+  /// The version of OpenCL that the device offers.
+  package let version: String
+  /// The instruction set, such as `sm_90`, where the driver tells it; else empty.
+  public let architecture: String
   /// What kind of processor it is.
   public let kind: Kind
   /// Compute units.
@@ -24,11 +30,20 @@ public struct OpenCLDevice: Sendable {
   public let memory: Int
   /// The largest single allocation, in bytes.
   public let largestAllocation: Int
+  /// Local memory of a work-group, in bytes.
+  public let localMemory: Int
+  /// The most work-items of a work-group.
+  package let largestGroup: Int
+  /// The highest clock, in MHz.
+  package let clock: Int
   /// Alignment that a part of a buffer needs, in bytes.
   let subBufferAlignment: Int
   /// Why it cannot be used; `nil` when it can.
   public let problem: String?
   let handle: DeviceHandle
+
+  /// What tells this device and its driver from others: what is built or tuned for one may be wrong on another.
+  package var identity: [String] { [platform, platformVersion, vendor, name, version, driverVersion] }
 
   /// The device as programs and manifests name it.
   public var description: DeviceDescription {
@@ -77,11 +92,12 @@ public enum OpenCLDevices {
     return all[index]
   }
 
-  private static let discovery = discover()
+  private static let discovery = discover(Driver())
 
-  private static func discover() -> (devices: [OpenCLDevice], reasonForNone: String?) {
+  /// The devices that `driver` lists, or why there are none.
+  package static func discover(_ driver: Driver) -> (devices: [OpenCLDevice], reasonForNone: String?) {
     var count: cl_uint = 0
-    let code = clGetPlatformIDs(0, nil, &count)
+    let code = driver.platformIDs(0, nil, &count)
     guard code == CL_SUCCESS, count > 0 else {
       return (
         [],
@@ -90,31 +106,36 @@ public enum OpenCLDevices {
       )
     }
     var platforms = [cl_platform_id?](repeating: nil, count: Int(count))
-    clGetPlatformIDs(count, &platforms, nil)
+    _ = driver.platformIDs(count, &platforms, nil)
     var devices: [OpenCLDevice] = []
     var problems: [String] = []
     for platform in platforms.compactMap(\.self) {
       let platformName = text { clGetPlatformInfo(platform, cl_platform_info(CL_PLATFORM_NAME), $0, $1, $2) }
       var deviceCount: cl_uint = 0
-      let code = clGetDeviceIDs(platform, cl_device_type(CL_DEVICE_TYPE_ALL), 0, nil, &deviceCount)
+      let code = driver.deviceIDs(platform, 0, nil, &deviceCount)
       guard code == CL_SUCCESS, deviceCount > 0 else {
         problems.append("\(platformName): \(code == CL_SUCCESS ? "no device" : openCLErrorName(code))")
         continue
       }
       var ids = [cl_device_id?](repeating: nil, count: Int(deviceCount))
-      clGetDeviceIDs(platform, cl_device_type(CL_DEVICE_TYPE_ALL), deviceCount, &ids, nil)
+      _ = driver.deviceIDs(platform, deviceCount, &ids, nil)
+      let platformVersion = text { clGetPlatformInfo(platform, cl_platform_info(CL_PLATFORM_VERSION), $0, $1, $2) }
       for id in ids.compactMap(\.self) {
-        devices.append(describe(id, platform: platformName, index: devices.count))
+        devices.append(
+          describe(id, platform: platformName, platformVersion: platformVersion, index: devices.count))
       }
     }
     return (devices, devices.isEmpty ? "no driver offers a device (\(problems.joined(separator: "; ")))" : nil)
   }
 
-  private static func describe(_ id: cl_device_id, platform: String, index: Int) -> OpenCLDevice {
+  private static func describe(
+    _ id: cl_device_id, platform: String, platformVersion: String, index: Int
+  ) -> OpenCLDevice {
     func string(_ key: Int32) -> String {
       text { clGetDeviceInfo(id, cl_device_info(key), $0, $1, $2) }
     }
     func number<Number: FixedWidthInteger>(_ key: Int32, as type: Number.Type) -> Int {
+      // Stays 0 where the device does not know the key.
       var value: Number = 0
       clGetDeviceInfo(id, cl_device_info(key), MemoryLayout<Number>.size, &value, nil)
       return Int(clamping: value)
@@ -128,15 +149,26 @@ public enum OpenCLDevices {
     let compiler = number(CL_DEVICE_COMPILER_AVAILABLE, as: cl_bool.self) != 0
     return OpenCLDevice(
       index: index, name: string(CL_DEVICE_NAME), vendor: string(CL_DEVICE_VENDOR), platform: platform,
-      driverVersion: string(CL_DRIVER_VERSION), kind: kind,
+      platformVersion: platformVersion, driverVersion: string(CL_DRIVER_VERSION), version: string(CL_DEVICE_VERSION),
+      architecture: DeviceTraits.nvidiaArchitecture(
+        major: number(computeCapabilityMajor, as: cl_uint.self), minor: number(computeCapabilityMinor, as: cl_uint.self)
+      ),
+      kind: kind,
       computeUnits: number(CL_DEVICE_MAX_COMPUTE_UNITS, as: cl_uint.self),
       memory: number(CL_DEVICE_GLOBAL_MEM_SIZE, as: cl_ulong.self),
       largestAllocation: number(CL_DEVICE_MAX_MEM_ALLOC_SIZE, as: cl_ulong.self),
+      localMemory: number(CL_DEVICE_LOCAL_MEM_SIZE, as: cl_ulong.self),
+      largestGroup: number(CL_DEVICE_MAX_WORK_GROUP_SIZE, as: Int.self),
+      clock: number(CL_DEVICE_MAX_CLOCK_FREQUENCY, as: cl_uint.self),
       subBufferAlignment: max(number(CL_DEVICE_MEM_BASE_ADDR_ALIGN, as: cl_uint.self) / 8, 64),
       problem: !available ? "the driver says it is not available" : compiler ? nil : "the driver has no compiler",
       handle: DeviceHandle(id: id))
   }
 }
+
+/// The keys of the extension `cl_nv_device_attribute_query`.
+private let computeCapabilityMajor: Int32 = 0x4000
+private let computeCapabilityMinor: Int32 = 0x4001
 
 /// The text that an OpenCL query answers.
 func text(_ query: (Int, UnsafeMutableRawPointer?, UnsafeMutablePointer<Int>?) -> cl_int) -> String {

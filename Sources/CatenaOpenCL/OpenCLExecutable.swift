@@ -1,21 +1,26 @@
 import CatenaCompute
 import CatenaGraph
 import CatenaTensors
+import Foundation
+import Logging
 
 /// A program on a device. The actor runs on a thread of its own, which alone waits for the device; its mailbox serves
 /// calls in order of arrival.
-actor OpenCLExecutable: Executable {
-  nonisolated let memoryPlan: MemoryPlan
+package actor OpenCLExecutable: Executable {
+  package nonisolated let memoryPlan: MemoryPlan
   /// How many launches of a step only change a layout.
-  nonisolated let layoutConversions: Int
+  package nonisolated let layoutConversions: Int
   /// The kernels of one step, in order.
-  nonisolated let kernels: [String]
+  package nonisolated let kernels: [String]
+  /// What each of them does.
+  package nonisolated let records: [KernelRecord]
   private let graph: Graph
   private let prepared: PreparedProgram
   private let thread: DriverThread
   private let carried: Set<ValueID>
   private var unwritten: Set<ValueID>
   private var hasRun = false
+  private let logger: Logger?
 
   /// Prepares `program`, whose nodes all have kernels; to be called on `thread`.
   init(_ program: Program, in context: OpenCLContext, memoryLimit: Int?, on thread: DriverThread) throws(ComputeError) {
@@ -27,15 +32,17 @@ actor OpenCLExecutable: Executable {
     memoryPlan = prepared.memoryPlan
     layoutConversions = lowered.layoutConversions
     kernels = lowered.step.map(\.kernel)
+    records = prepared.records
+    logger = Self.makeLogger()
     carried = Set(program.carries.map(\.input))
     unwritten = Set(program.graph.inputs)
   }
 
   deinit { thread.stop() }
 
-  nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+  package nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
-  func write(_ tensor: Tensor, to input: ValueID) throws(ComputeError) {
+  package func write(_ tensor: Tensor, to input: ValueID) throws(ComputeError) {
     guard let location = prepared.location(ofInput: input) else {
       throw .mismatch("\(input) is no input of the program")
     }
@@ -47,16 +54,43 @@ actor OpenCLExecutable: Executable {
     unwritten.remove(input)
   }
 
-  func run(steps: Int) throws(ComputeError) {
+  package func run(steps: Int) throws(ComputeError) {
     if let missing = unwritten.min() {
       throw .mismatch("the input \(graph[missing].name) was never written")
+    }
+    if let logger {
+      for _ in 0..<steps {
+        if Task.isCancelled { throw .cancelled }
+        for (record, seconds) in zip(records, try prepared.runTimed()) {
+          logger.debug("\(record.line(seconds: seconds))")
+        }
+        hasRun = true
+      }
+      return
     }
     let wasCancelled = try prepared.run(steps: steps) { Task.isCancelled }
     if wasCancelled { throw .cancelled }
     hasRun = true
   }
 
-  func read(_ value: ValueID) throws(ComputeError) -> Tensor {
+  /// Runs one step and returns the seconds that the device spent on every kernel, in the order of `records`.
+  package func runTimed() throws(ComputeError) -> [Double] {
+    if let missing = unwritten.min() {
+      throw .mismatch("the input \(graph[missing].name) was never written")
+    }
+    hasRun = true
+    return try prepared.runTimed()
+  }
+
+  /// The logger of single kernels: only where the environment asks for them are they timed.
+  private static func makeLogger() -> Logger? {
+    guard ProcessInfo.processInfo.environment["CATENA_DEBUG"] == "2" else { return nil }
+    var logger = Logger(label: "CatenaOpenCL")
+    logger.logLevel = .debug
+    return logger
+  }
+
+  package func read(_ value: ValueID) throws(ComputeError) -> Tensor {
     guard let location = prepared.location(ofReadable: value) else {
       throw .mismatch("\(value) is neither an output nor a carried input of the program")
     }

@@ -13,6 +13,8 @@ final class PreparedProgram {
   private let persistent: DeviceArena
   private let intermediates: DeviceArena
   private var step: [PreparedLaunch] = []
+  /// What each launch of a step does.
+  let records: [KernelRecord]
 
   /// Reserves memory, uploads constants and runs the preparation.
   init(_ lowered: LoweredProgram, in context: OpenCLContext, memoryLimit: Int?) throws(ComputeError) {
@@ -26,13 +28,18 @@ final class PreparedProgram {
       throw .outOfMemory(requested: memoryPlan.total, available: memoryLimit, device: context.device.name)
     }
     self.context = context
+    records = lowered.step.map { KernelRecord($0, in: lowered) }
     queue = try CommandQueue(context)
     constants = try DeviceArena(plans[0], in: context)
     persistent = try DeviceArena(plans[1], in: context)
     intermediates = try DeviceArena(plans[2], in: context)
     // Only what a step needs from here on; constants' tensors are on the device.
     self.lowered = lowered.withoutTensors
-    try prepareConstants(lowered, uses)
+    do throws(ComputeError) {
+      try prepareConstants(lowered, uses)
+    } catch {
+      throw memoryShortage(error)
+    }
     for launch in lowered.step { step.append(try prepare(launch, memory: memory(of:))) }
   }
 
@@ -74,7 +81,8 @@ final class PreparedProgram {
     }
     return try PreparedLaunch(
       launch.kernel, in: try context.programs.program(launch.family), arguments: arguments,
-      workItems: launch.workItems, groupSize: context.traits.groupSize, device: context.device.name)
+      workItems: launch.workItems, groupSize: launch.groupSize ?? context.traits.groupSize,
+      device: context.device.name)
   }
 
   // MARK: Use
@@ -82,6 +90,35 @@ final class PreparedProgram {
   /// Runs `steps` steps; at most two are under way at a time, so that `isCancelled` is heard soon.
   /// - Returns: Whether it was cancelled. Every step that began is complete.
   func run(steps: Int, isCancelled: () -> Bool) throws(ComputeError) -> Bool {
+    do throws(ComputeError) {
+      return try enqueue(steps: steps, isCancelled: isCancelled)
+    } catch {
+      throw memoryShortage(error)
+    }
+  }
+
+  /// The error as a lack of memory where the driver meant one: many reserve memory when it is first used.
+  private func memoryShortage(_ error: ComputeError) -> ComputeError {
+    error.asMemoryShortage(requested: memoryPlan.total, available: context.pool.available)
+  }
+
+  /// Runs one step and returns the seconds of every launch, in the order of `records`.
+  func runTimed() throws(ComputeError) -> [Double] {
+    let profiling = try CommandQueue(context, profiles: true)
+    var seconds: [Double] = []
+    do throws(ComputeError) {
+      for launch in step {
+        let marker = try profiling.enqueueProfiled(launch)
+        try marker.wait()
+        seconds.append(try marker.seconds())
+      }
+    } catch {
+      throw memoryShortage(error)
+    }
+    return seconds
+  }
+
+  private func enqueue(steps: Int, isCancelled: () -> Bool) throws(ComputeError) -> Bool {
     var previous: CommandQueue.Marker?
     var wasCancelled = false
     for _ in 0..<steps {

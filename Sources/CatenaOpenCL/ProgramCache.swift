@@ -1,11 +1,12 @@
 import COpenCL
 import CatenaCompute
+import Foundation
 import Synchronization
 
 /// A built program; safe to make kernels from on any thread.
-final class BuiltProgram: @unchecked Sendable {
+package final class BuiltProgram: @unchecked Sendable {
   let program: cl_program
-  let name: String
+  package let name: String
 
   fileprivate init(_ program: cl_program, name: String) {
     self.program = program
@@ -15,36 +16,54 @@ final class BuiltProgram: @unchecked Sendable {
   deinit { clReleaseProgram(program) }
 }
 
-/// The programs of one device, each built once for its source and options.
-final class ProgramCache: Sendable {
+/// The programs of one device, each built once for its source and options, in this process and (with a store) in all.
+package final class ProgramCache: Sendable {
   private struct Key: Hashable, Sendable {
     var source: String
     var options: String
   }
+  /// How the programs came about.
+  package struct Statistics: Sendable, Hashable {
+    /// Compiled from source.
+    package var built = 0
+    /// Taken from the store.
+    package var loaded = 0
+  }
+  private struct State: Sendable {
+    var programs: [Key: BuiltProgram] = [:]
+    var statistics = Statistics()
+  }
   private let context: ContextHandle
   private let device: OpenCLDevice
   private let options: String
-  private let built = Mutex<[Key: BuiltProgram]>([:])
+  private let store: ProgramStore?
+  private let state = Mutex(State())
 
-  init(_ context: ContextHandle, device: OpenCLDevice, options: String) {
+  init(_ context: ContextHandle, device: OpenCLDevice, options: String, store: ProgramStore?) {
     self.context = context
     self.device = device
     self.options = options
+    self.store = store
   }
+
+  /// How the programs came about so far.
+  package var statistics: Statistics { state.withLock { $0.statistics } }
 
   /// The program of a kernel family. Builds run one after the other: drivers' compilers are not all safe side by side.
-  func program(_ family: KernelFamily) throws(ComputeError) -> BuiltProgram {
-    try program(named: family.rawValue, source: family.source)
+  package func program(_ family: KernelFamily) throws(ComputeError) -> BuiltProgram {
+    try program(named: family.rawValue, source: family.source, options: family.buildOptions)
   }
 
-  /// The program of this source text.
-  func program(named name: String, source: String) throws(ComputeError) -> BuiltProgram {
-    let key = Key(source: source, options: options)
-    let result: Result<BuiltProgram, ComputeError> = built.withLock { built in
-      if let program = built[key] { return .success(program) }
+  /// The program of this source text, built with `options` behind those of the device.
+  package func program(
+    named name: String, source: String, options own: String = ""
+  ) throws(ComputeError) -> BuiltProgram {
+    let key = Key(source: source, options: own.isEmpty ? options : options + " " + own)
+    let result: Result<BuiltProgram, ComputeError> = state.withLock { state in
+      if let program = state.programs[key] { return .success(program) }
       do throws(ComputeError) {
-        let program = try build(name: name, source: source)
-        built[key] = program
+        let program = try make(name: name, key, &state.statistics)
+        state.programs[key] = program
         return .success(program)
       } catch {
         return .failure(error)
@@ -53,26 +72,77 @@ final class ProgramCache: Sendable {
     return try result.get()
   }
 
-  private func build(name: String, source: String) throws(ComputeError) -> BuiltProgram {
+  private func make(name: String, _ key: Key, _ statistics: inout Statistics) throws(ComputeError) -> BuiltProgram {
+    let stored = ProgramStore.Key(device: device.identity, options: key.options, source: key.source)
+    if let store, let binary = store.load(stored) {
+      if let program = load(binary, name: name, options: key.options) {
+        statistics.loaded += 1
+        return program
+      }
+      store.remove(stored)
+    }
+    let program = try build(name: name, key)
+    statistics.built += 1
+    if let store, let binary = binary(of: program) { store.save(binary, stored) }
+    return program
+  }
+
+  // MARK: From source
+
+  private func build(name: String, _ key: Key) throws(ComputeError) -> BuiltProgram {
     let program = try created("clCreateProgramWithSource", device: device.name, detail: name) { code in
-      source.withCString { text in
+      key.source.withCString { text in
         var text: UnsafePointer<CChar>? = text
         return clCreateProgramWithSource(context.context, 1, &text, nil, code)
       }
     }
     let result = BuiltProgram(program, name: name)
-    var id: cl_device_id? = device.handle.id
-    let code = clBuildProgram(program, 1, &id, options, nil, nil)
+    let code = context.driver.buildProgram(program, device.handle.id, key.options)
     guard code == CL_SUCCESS else {
-      let log = text {
-        clGetProgramBuildInfo(program, device.handle.id, cl_program_build_info(CL_PROGRAM_BUILD_LOG), $0, $1, $2)
-      }
-      let isEmpty = log.allSatisfy(\.isWhitespace)
+      let log = context.driver.buildLog(program, device.handle.id)
+      let isEmpty = log.allSatisfy { $0.isWhitespace || $0 == "\0" }
       throw .callFailed(
         call: "clBuildProgram", code: openCLErrorName(code), device: device.name,
         detail: "the kernels '\(name)' do not build: "
           + (isEmpty ? DeviceTraits.hintForEmptyBuildLog(platform: device.platform) : log))
     }
     return result
+  }
+
+  // MARK: From a binary
+
+  /// The program of a binary, unless the driver refuses it: another version of it may have the same name.
+  private func load(_ binary: [UInt8], name: String, options: String) -> BuiltProgram? {
+    var id: cl_device_id? = device.handle.id
+    var (code, status): (cl_int, cl_int) = (CL_SUCCESS, CL_SUCCESS)
+    let program = binary.withUnsafeBufferPointer { bytes in
+      var length = bytes.count
+      var start = bytes.baseAddress
+      return clCreateProgramWithBinary(context.context, 1, &id, &length, &start, &status, &code)
+    }
+    guard let program else { return nil }
+    let result = BuiltProgram(program, name: name)
+    guard code == CL_SUCCESS, status == CL_SUCCESS,
+      context.driver.buildProgram(program, device.handle.id, options) == CL_SUCCESS
+    else { return nil }
+    return result
+  }
+
+  /// The program as the driver can take it back; `nil` when it has no such form.
+  private func binary(of program: BuiltProgram) -> [UInt8]? {
+    var size = 0
+    guard
+      clGetProgramInfo(
+        program.program, cl_program_info(CL_PROGRAM_BINARY_SIZES), MemoryLayout<Int>.size, &size, nil) == CL_SUCCESS,
+      size > 0
+    else { return nil }
+    var bytes = [UInt8](repeating: 0, count: size)
+    let code = bytes.withUnsafeMutableBufferPointer { bytes in
+      var start = bytes.baseAddress
+      return clGetProgramInfo(
+        program.program, cl_program_info(CL_PROGRAM_BINARIES), MemoryLayout<UnsafeMutablePointer<UInt8>?>.size, &start,
+        nil)
+    }
+    return code == CL_SUCCESS ? bytes : nil
   }
 }

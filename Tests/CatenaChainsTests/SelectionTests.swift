@@ -27,13 +27,14 @@ private func snapshots(of sites: GateSites, count: Int) -> [ScoreSnapshot] {
 @Suite("Selection")
 struct SelectionTests {
   enum Structure: String, CaseIterable, Sendable {
-    case residual, nested, resnet, paddedShortcut, squeezeExcite, denseNet, mobileNet, resnet20, squeezeNet
+    case residual, nested, parallel, resnet, paddedShortcut, squeezeExcite, denseNet, mobileNet, resnet20, squeezeNet
 
     func network() throws -> ChainNetwork {
       let model =
         switch self {
         case .residual: try NetworkBuilder.residual(batch: 2)
         case .nested: try NetworkBuilder.nested(batch: 2)
+        case .parallel: try NetworkBuilder.parallel(batch: 2)
         case .resnet: try GoldenNetwork.resnet.model()
         case .paddedShortcut: try GoldenNetwork.paddedShortcut.model()
         case .squeezeExcite: try GoldenNetwork.squeezeExcite.model()
@@ -77,12 +78,9 @@ struct SelectionTests {
   private func check(_ selection: ChainSelection, _ snapshot: ScoreSnapshot, _ sites: GateSites) {
     for (index, offset) in sites.unitOffsets.enumerated() {
       let layer = sites.layers[index]
+      guard let block = layer.block, !selection.blocks[block] else { continue }
       let kept = selection.units[offset..<offset + layer.count].count { $0 }
-      if let block = layer.block {
-        #expect((kept > 0) == selection.blocks[block], "'\(layer.name)' keeps \(kept) units of block \(block)")
-      } else {
-        #expect(kept > 0, "'\(layer.name)' keeps nothing")
-      }
+      #expect(kept == 0, "'\(layer.name)' keeps \(kept) units of block \(block), which is gone")
     }
     // A branch inside a branch that is gone is gone.
     for (inner, block) in sites.blocks.enumerated() {
@@ -98,37 +96,70 @@ struct SelectionTests {
     }
   }
 
-  @Test("the smallest chain leaves every residual branch out and one unit per layer outside")
-  func smallest() throws {
-    let sites = try Structure.nested.network().sites
-    #expect(sites.blocks.count == 3)
-    let selector = ChainSelector(sites: sites)
-    #expect(selector.smallestCount == 1)
-    #expect(try ChainSelector(sites: Structure.resnet20.network().sites).smallestCount == 1)
+  /// Counted by hand from the networks' definitions.
+  @Test(
+    "the smallest chain has one unit per layer of the shortest path",
+    arguments: [
+      // The stem; all else is in residual branches.
+      (Structure.nested, 1), (.resnet20, 1), (.paddedShortcut, 1),
+      // Stem, squeeze, one of two expansions, the shortcut; the excitation may be a constant.
+      (.parallel, 4),
+      // The first layer, and a squeeze and an expand layer of each of eight fire modules.
+      (.squeezeNet, 17),
+    ])
+  func smallest(structure: Structure, count: Int) throws {
+    let sites = try structure.network().sites
+    #expect(structure != .nested || sites.blocks.count == 3)
+    #expect(ChainSelector(sites: sites).smallestCount == count)
   }
 
   /// Activations are tanh, so that the output depends on the input exactly where a path of kept units connects them.
   @Test(
-    "the output of a chain still depends on the input, and kept units are in it", arguments: [1, 2, 4, 8, 12, 20, 31])
-  func dependence(count: Int) throws {
-    let network = try Structure.nested.network()
+    "the output of a chain depends on the input, and on every layer that keeps units",
+    arguments: [Structure.nested, .parallel], [1, 2, 4, 8, 12, 20, 31])
+  func dependence(structure: Structure, count: Int) throws {
+    let network = try structure.network()
     let selector = ChainSelector(sites: network.sites)
+    let budget = min(max(count, selector.smallestCount), network.sites.unitCount)
     for snapshot in snapshots(of: network.sites, count: 9) {
-      let selection = selector.largest(min(count, network.sites.unitCount), of: snapshot)
-      let sliced = try network.sliced(keeping: selection.units, blocks: selection.blocks)
-      let input = sliced.graph.inputs[0]
-      let samples = try noise(2, sample: [2, 5, 5], seed: 3).samples
-      let logits = try #require(
-        try Reference.run(sliced.graph, inputs: [input: samples], precision: .double)[sliced.graph.outputs[0]])
-      #expect(logits.doubles.prefix(3) != logits.doubles.suffix(3))
-      for (layer, offset) in zip(network.sites.layers, network.sites.unitOffsets) {
-        let kept = (0..<layer.count).filter { selection.units[offset + $0] }
-        guard !kept.isEmpty else { continue }
-        let present = sliced.record.kept(layer.value, axis: layer.axis) ?? Array(0..<layer.count)
-        #expect(Set(present).isSuperset(of: kept), "'\(layer.name)'")
-        #expect(sliced.graph.producers()[layer.value] != nil, "'\(layer.name)' keeps units, but is gone")
+      for repair in BranchRepair.allCases {
+        let selection = selector.largest(budget, of: snapshot, repair)
+        let logits = try logits(of: network, selection.units, selection.blocks)
+        #expect(logits.prefix(3) != logits.suffix(3))
+        for (layer, offset) in zip(network.sites.layers, network.sites.unitOffsets) {
+          let units = offset..<offset + layer.count
+          guard units.contains(where: { selection.units[$0] }) else { continue }
+          var without = selection.units
+          for unit in units { without[unit] = false }
+          #expect(try self.logits(of: network, without, selection.blocks) != logits, "'\(layer.name)' is not heard")
+        }
       }
     }
+  }
+
+  @Test("what connects a chain costs as little as it can: no smaller set of layers would do")
+  func smallestOfAll() throws {
+    let network = try Structure.parallel.network()
+    let sites = network.sites
+    let blocks = sites.blocks.map { _ in true }
+    var smallest = sites.layers.count
+    for choice in 0..<(1 << sites.layers.count) {
+      let filled = sites.layers.indices.map { choice >> $0 & 1 == 1 }
+      let units = zip(sites.layers, filled).flatMap { layer, isFilled in
+        (0..<layer.count).map { isFilled && $0 == 0 }
+      }
+      let logits = try logits(of: network, units, blocks)
+      if logits.prefix(3) != logits.suffix(3) { smallest = min(smallest, filled.count { $0 }) }
+    }
+    #expect(smallest == ChainSelector(sites: sites).smallestCount)
+  }
+
+  /// The logits of two different samples, by the reference back end in double.
+  private func logits(of network: ChainNetwork, _ units: [Bool], _ blocks: [Bool]) throws -> [Double] {
+    let sliced = try network.sliced(keeping: units, blocks: blocks)
+    let samples = try noise(2, sample: [2, 5, 5], seed: 3).samples
+    let values = try Reference.run(sliced.graph, inputs: [sliced.graph.inputs[0]: samples], precision: .double)
+    return try #require(values[sliced.graph.outputs[0]]).doubles
   }
 
   @Test("a branch inside a branch that is left out does not use up the budget")

@@ -63,9 +63,14 @@ struct GatedStep {
   /// Compiles, writes all inputs, runs.
   func run(on backend: any Backend, steps: Int) async throws -> any Executable {
     let executable = try await backend.compile(program, options: CompileOptions())
-    for (input, tensor) in values { try await executable.write(tensor, to: input) }
+    try await fill(executable)
     try await executable.run(steps: steps)
     return executable
+  }
+
+  /// Writes all inputs.
+  func fill(_ executable: any Executable) async throws {
+    for (input, tensor) in values { try await executable.write(tensor, to: input) }
   }
 }
 

@@ -104,6 +104,8 @@ struct ChainCommand: AsyncParsableCommand {
       line.show(progress.stage.rawValue, progress.completed, of: progress.total, detail: state ?? "")
     }
     line.finish()
+    let used = results[0].settings.batch
+    if used < settings.batch { Output.note("memory allowed \(used) samples per step instead of \(settings.batch)") }
     let writer = try ChainWriter(
       network: network, result: results[0],
       origin: ChainOrigin(

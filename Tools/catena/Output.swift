@@ -74,15 +74,27 @@ final class ProgressLine: @unchecked Sendable {
   private var stage = ""
   private var started = Date()
 
+  /// Shows how far a stage is, in words.
+  func show(_ name: String, detail: String) {
+    lock.withLock {
+      begin(name)
+      if isTerminal { Output.show("\r\u{1b}[K\(name)  \(detail)") }
+    }
+  }
+
+  /// Another stage begins another line.
+  private func begin(_ name: String) {
+    guard name != stage else { return }
+    if isTerminal, !stage.isEmpty { Output.show("\n") }
+    stage = name
+    started = Date()
+    if !isTerminal { Output.show(name + "\n") }
+  }
+
   /// Shows that `completed` of `total` are done.
   func show(_ name: String, _ completed: Int, of total: Int, detail: String = "") {
     lock.withLock {
-      if name != stage {
-        if isTerminal, !stage.isEmpty { Output.show("\n") }
-        stage = name
-        started = Date()
-        if !isTerminal { Output.show(name + "\n") }
-      }
+      begin(name)
       guard isTerminal else { return }
       let elapsed = Date().timeIntervalSince(started)
       let left = completed > 0 ? Int(elapsed / Double(completed) * Double(total - completed)) : nil

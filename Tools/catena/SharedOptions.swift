@@ -15,14 +15,19 @@ struct DeviceOptions: ParsableArguments {
     transform: ByteCount.init(parsing:))
   var memory: ByteCount?
 
+  @Option(help: "The lowest precision that products may be computed in, where that is faster.")
+  var precision: Precision = .f32
+
   func validate() throws {
     if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
   }
 
   func openEngine() throws -> Engine {
-    try Engine(device: device, threads: threads, memoryLimit: memory?.bytes)
+    try Engine(device: device, threads: threads, memoryLimit: memory?.bytes, precision: precision)
   }
 }
+
+extension Precision: ExpressibleByArgument {}
 
 extension DeviceChoice: ExpressibleByArgument {
   /// Reads what `--device` takes.
@@ -110,14 +115,14 @@ extension SampleOptions {
 
   /// The preprocessing description, as artifacts record it.
   func preprocessingDescription() throws -> String { try Preprocessing.named(preprocess).json }
+}
 
-  /// The extents of one sample, where the file fixes them.
-  func sampleShape(of model: ONNXModel) -> Shape? {
-    guard let dimensions = model.inputs.first?.dimensions?.dropFirst() else { return nil }
-    let extents = dimensions.compactMap { dimension -> Int? in
-      // An extent that cannot be is found when the network is imported.
-      if case .fixed(let extent) = dimension, extent > 0 { extent } else { nil }
-    }
-    return extents.count == dimensions.count ? Shape(extents) : nil
+/// The extents of one sample, where the file fixes them.
+func sampleShape(of model: ONNXModel) -> Shape? {
+  guard let dimensions = model.inputs.first?.dimensions?.dropFirst() else { return nil }
+  let extents = dimensions.compactMap { dimension -> Int? in
+    // An extent that cannot be is found when the network is imported.
+    if case .fixed(let extent) = dimension, extent > 0 { extent } else { nil }
   }
+  return extents.count == dimensions.count ? Shape(extents) : nil
 }

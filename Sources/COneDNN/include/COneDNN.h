@@ -46,6 +46,40 @@ size_t catena_program_step_count(const catena_program *program);
 // Runs every step. When `seconds` is not NULL, it receives the time of each step.
 catena_status catena_program_run(const catena_program *program, double *seconds);
 
+// MARK: Blocks of samples
+
+// What a block reads from memory outside it, or writes there.
+typedef struct {
+  bool is_output;
+  // Block i's place is `data` + i / blocks_per_part * stride_bytes.
+  void *data;
+  int64_t blocks_per_part;
+  int64_t stride_bytes;
+  size_t bytes;
+  // For outputs that are added up over every `blocks_per_sum` consecutive blocks: where the sums go, dense f32; `data`
+  // then holds those of every block. Otherwise NULL.
+  float *sums;
+  int64_t blocks_per_sum;
+} catena_crossing;
+
+typedef struct {
+  int64_t blocks;
+  // Threads that run blocks of their own; 1 lets all threads share every block.
+  int32_t lanes;
+  int32_t crossing_count;
+} catena_block_section;
+
+typedef struct catena_blocks catena_blocks;
+
+// Adds a step that runs a body once per block. There is one body per lane, alike but for their memory, which the
+// program owns from now on; `locals` has, per lane, one address in that memory for every crossing.
+catena_blocks *catena_add_blocks(
+  catena_program *program, const catena_block_section *section, catena_program *const *bodies,
+  const catena_crossing *crossings, void *const *locals);
+// Lets following runs write the seconds of each of a body's steps, over all blocks and divided by the lanes; NULL ends
+// it.
+void catena_time_blocks(catena_blocks *blocks, double *seconds);
+
 // MARK: oneDNN primitives
 
 typedef struct catena_engine catena_engine;

@@ -36,13 +36,16 @@ public struct GateSites: Sendable, Hashable {
   public var layers: [UnitLayer]
   /// The residual branches, in the order of their sums.
   public var blocks: [Block]
+  /// What the output needs in order to depend on the input.
+  public let paths: SignalPaths
 
-  /// Layers and blocks.
+  /// Layers and blocks of `graph`.
   /// - Precondition: The layers' `block` are indices into `blocks`, also when only some are taken.
-  public init(layers: [UnitLayer], blocks: [Block]) {
+  public init(layers: [UnitLayer], blocks: [Block], of graph: Graph) {
     precondition(layers.allSatisfy { $0.block.map(blocks.indices.contains) ?? true }, "a layer's block is missing")
     self.layers = layers
     self.blocks = blocks
+    paths = SignalPaths(graph, layers: layers, blocks: blocks)
   }
 
   /// The number of units.
@@ -82,6 +85,6 @@ extension Graph {
         return layer
       }
     }
-    return GateSites(layers: layers, blocks: blocks)
+    return GateSites(layers: layers, blocks: blocks, of: self)
   }
 }

@@ -71,4 +71,25 @@ struct NetworkBuilder {
     try builder.classify(builder.tanh(builder.sum(tail, plain, name: "outer sum")), classes: 3)
     return try ONNXModel(exporting: builder.graph)
   }
+
+  /// Parallel paths: two expansions of a squeeze layer that are concatenated, a residual block with a convolution on its
+  /// shortcut, and channels that are scaled by what they excite.
+  static func parallel(batch: Int) throws -> ONNXModel {
+    var builder = NetworkBuilder(seed: 5)
+    let stem = try builder.tanh(builder.convolution(builder.input([batch, 2, 5, 5]), 4, name: "stem"))
+    let squeeze = try builder.tanh(builder.convolution(stem, 3, kernel: 1, name: "squeeze"))
+    let narrow = try builder.tanh(builder.convolution(squeeze, 3, kernel: 1, name: "expand 1x1"))
+    let wide = try builder.tanh(builder.convolution(squeeze, 3, name: "expand 3x3"))
+    let fire = try builder.graph.add(.concatenate(axis: 1), narrow, wide, name: "fire")
+    let branch = try builder.convolution(
+      builder.tanh(builder.convolution(fire, 3, name: "branch 1")), 5, name: "branch 2")
+    let shortcut = try builder.convolution(fire, 5, kernel: 1, name: "shortcut")
+    let sum = try builder.tanh(builder.sum(branch, shortcut, name: "sum"))
+    let mean = try builder.graph.add(.reduce(Reduce(.mean, axes: [2, 3], keepsDimensions: true)), sum, name: "pooled")
+    let excitation = try builder.convolution(
+      builder.tanh(builder.convolution(mean, 2, kernel: 1, name: "reduce")), 5, kernel: 1, name: "excite")
+    let scale = try builder.graph.add(.unary(.sigmoid), excitation, name: "scale")
+    try builder.classify(builder.graph.add(.binary(.multiply), sum, scale, name: "scaled"), classes: 3)
+    return try ONNXModel(exporting: builder.graph)
+  }
 }
