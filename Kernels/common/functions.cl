@@ -76,9 +76,16 @@ inline floatv binary_function(int code, floatv x, floatv y) {
     case BINARY_MULTIPLY: return x * y;
     case BINARY_DIVIDE: return x / y;
     case BINARY_POWER: return pow(x, y);
-    case BINARY_MINIMUM: return x < y ? x : y;
-    case BINARY_MAXIMUM: return x > y ? x : y;
+    // Not a number when one operand is none.
+    case BINARY_MINIMUM: return isnan(x) || x < y ? x : y;
+    case BINARY_MAXIMUM: return isnan(x) || x > y ? x : y;
     case BINARY_PRELU: return x < (floatv)(0.0f) ? y * x : x;
+    // The remainder with the divisor's sign.
+    case BINARY_MODULO: {
+      const floatv remainder = fmod(x, y);
+      return remainder != (floatv)(0.0f) && (remainder < (floatv)(0.0f)) != (y < (floatv)(0.0f)) ? remainder + y
+                                                                                               : remainder;
+    }
   }
   return x;
 }

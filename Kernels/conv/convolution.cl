@@ -1,26 +1,35 @@
-// Convolution and its input gradient (the transposed convolution) on channels-last data.
+// Convolution and its input gradient (the transposed convolution) on channels-last data, over up to three spatial axes
+// (depth, height, width; a missing one has extent 1).
 //
 // Both are one sum: output position o reads input position (o * multiplier + tap * step + offset) / divisor wherever
 // that is whole and inside. A convolution has multiplier = stride, step = dilation, offset = -padding, divisor = 1; its
 // transpose multiplier = 1, step = -dilation, offset = padding, divisor = stride.
-//
-// One work-item owns PIXELS output positions of one row that read alike (they lie `divisor` apart) and LANES output
-// channels of one group. The weight is packed as group x channel block x tap row x tap column x input channel x lane,
-// lanes beyond the last channel are 0.
 
-kernel WORK_GROUP void convolution(
-    const global float *data, const global float *weight, const global float *bias,
-    const int4 input,      // height, width, channels, groups
-    const int4 output,     // samples, height, width, channels
-    const int2 taps,       // height, width
-    const int4 across,     // the mapping of rows: multiplier, step, offset, divisor
-    const int4 along,      // the mapping of columns
-    EPILOGUE_PARAMETERS) {
-  const int groups = input.s3;
-  const int group_inputs = input.s2 / groups;
-  const int group_outputs = output.s3 / groups;
+// The input position that output position `o` reads with `tap`; -1 where there is none.
+inline int read_position(int o, int tap, int4 mapping, int extent) {
+  const int position = o * mapping.s0 + tap * mapping.s1 + mapping.s2;
+  if (position < 0 || position % mapping.s3 != 0) return -1;
+  return position / mapping.s3 < extent ? position / mapping.s3 : -1;
+}
+
+#define CONVOLUTION_PARAMETERS                                                                                      \
+  const global float *data, const global float *weight, const global float *bias,                                 \
+      const int8 input,  /* depth, height, width, channels, groups, 0, 0, 0 */                                      \
+      const int8 output, /* samples, depth, height, width, channels, 0, 0, 0 */                                     \
+      const int4 taps,   /* depth, height, width, 0 */                                                              \
+      const int4 deep,   /* the mapping of planes: multiplier, step, offset, divisor */                             \
+      const int4 across, /* the mapping of rows */                                                                  \
+      const int4 along   /* the mapping of columns */
+
+// One work-item owns PIXELS output positions of one row that read alike (they lie `divisor` apart) and LANES output
+// channels of one group. The weight is packed as group x channel block x taps x input channel x lane, lanes beyond the
+// last channel are 0.
+kernel WORK_GROUP void convolution(CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) {
+  const int groups = input.s4;
+  const int group_inputs = input.s3 / groups;
+  const int group_outputs = output.s4 / groups;
   const int phases = along.s3;
-  const int runs = divide_up(divide_up(output.s2, phases), PIXELS);
+  const int runs = divide_up(divide_up(output.s3, phases), PIXELS);
   const int blocks = divide_up(group_outputs, LANES);
 
   int item = get_global_id(0);
@@ -28,49 +37,52 @@ kernel WORK_GROUP void convolution(
   item /= runs;
   const int phase = item % phases;
   item /= phases;
-  const int out_row = item % output.s1;
+  const int out_row = item % output.s2;
+  item /= output.s2;
+  const int out_plane = item % output.s1;
   item /= output.s1;
   const int sample = item % output.s0;
   item /= output.s0;
   const int block = item % blocks;
   const int group = item / blocks;
   const int first_column = phase + run * PIXELS * phases;
-  if (group >= groups || first_column >= output.s2) return;
-  const int pixels = min(PIXELS, divide_up(output.s2 - first_column, phases));
+  if (group >= groups || first_column >= output.s3) return;
+  const int pixels = min(PIXELS, divide_up(output.s3 - first_column, phases));
   const int channel = group * group_outputs + block * LANES;
   const int lanes = min(LANES, group_outputs - block * LANES);
+  const int pitch = along.s0 * input.s3;
 
   floatv sums[PIXELS];
   const floatv start = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
 #pragma unroll
   for (int pixel = 0; pixel < PIXELS; ++pixel) sums[pixel] = start;
 
-  for (int tap_row = 0; tap_row < taps.s0; ++tap_row) {
-    const int across_position = out_row * across.s0 + tap_row * across.s1 + across.s2;
-    const int in_row = across_position / across.s3;
-    if (across_position < 0 || across_position % across.s3 != 0 || in_row >= input.s0) continue;
-    for (int tap_column = 0; tap_column < taps.s1; ++tap_column) {
-      const int along_position = first_column * along.s0 + tap_column * along.s1 + along.s2;
-      if (along_position % along.s3 != 0) continue;
-      const int in_column = along_position / along.s3;
-      const int pitch = along.s0 * input.s2;
-      const int base =
-          ((sample * input.s0 + in_row) * input.s1 + in_column) * input.s2 + group * group_inputs;
-      const global float *factors =
-          weight + (((group * blocks + block) * taps.s0 + tap_row) * taps.s1 + tap_column) * group_inputs * LANES;
-      if (pixels == PIXELS && in_column >= 0 && in_column + (PIXELS - 1) * along.s0 < input.s1) {
-        for (int c = 0; c < group_inputs; ++c) {
-          const floatv factor = JOIN(vload, LANES)(c, factors);
+  const global float *factors = weight + (group * blocks + block) * taps.s0 * taps.s1 * taps.s2 * group_inputs * LANES;
+  for (int tap_plane = 0; tap_plane < taps.s0; ++tap_plane) {
+    const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
+    for (int tap_row = 0; tap_row < taps.s1; ++tap_row) {
+      const int in_row = read_position(out_row, tap_row, across, input.s1);
+      for (int tap_column = 0; tap_column < taps.s2; ++tap_column, factors += group_inputs * LANES) {
+        const int along_position = first_column * along.s0 + tap_column * along.s1 + along.s2;
+        if (in_plane < 0 || in_row < 0 || along_position % along.s3 != 0) continue;
+        const int in_column = along_position / along.s3;
+        const int base =
+            (((sample * input.s0 + in_plane) * input.s1 + in_row) * input.s2 + in_column) * input.s3 +
+            group * group_inputs;
+        if (pixels == PIXELS && in_column >= 0 && in_column + (PIXELS - 1) * along.s0 < input.s2) {
+          for (int c = 0; c < group_inputs; ++c) {
+            const floatv factor = JOIN(vload, LANES)(c, factors);
 #pragma unroll
-          for (int pixel = 0; pixel < PIXELS; ++pixel) sums[pixel] += data[base + pixel * pitch + c] * factor;
-        }
-      } else {
+            for (int pixel = 0; pixel < PIXELS; ++pixel) sums[pixel] += data[base + pixel * pitch + c] * factor;
+          }
+        } else {
 #pragma unroll
-        for (int pixel = 0; pixel < PIXELS; ++pixel) {
-          const int column = in_column + pixel * along.s0;
-          if (pixel < pixels && column >= 0 && column < input.s1) {
-            for (int c = 0; c < group_inputs; ++c)
-              sums[pixel] += data[base + pixel * pitch + c] * JOIN(vload, LANES)(c, factors);
+          for (int pixel = 0; pixel < PIXELS; ++pixel) {
+            const int column = in_column + pixel * along.s0;
+            if (pixel < pixels && column >= 0 && column < input.s2) {
+              for (int c = 0; c < group_inputs; ++c)
+                sums[pixel] += data[base + pixel * pitch + c] * JOIN(vload, LANES)(c, factors);
+            }
           }
         }
       }
@@ -80,8 +92,43 @@ kernel WORK_GROUP void convolution(
 #pragma unroll
   for (int pixel = 0; pixel < PIXELS; ++pixel) {
     if (pixel < pixels) {
-      const int row = (sample * output.s1 + out_row) * output.s2 + first_column + pixel * phases;
-      epilogue(sums[pixel], row, channel, output.s3, lanes, EPILOGUE_ARGUMENTS);
+      const int row = ((sample * output.s1 + out_plane) * output.s2 + out_row) * output.s3 + first_column + pixel * phases;
+      epilogue(sums[pixel], row, channel, output.s4, lanes, EPILOGUE_ARGUMENTS);
     }
   }
+}
+
+// Every channel by itself: as many groups as input and output channels. One work-item owns one output position and
+// LANES channels. The weight is packed as taps x channel.
+kernel WORK_GROUP void convolution_depthwise(CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) {
+  const int count = output.s4;
+  const int blocks = divide_up(count, LANES);
+  int item = get_global_id(0);
+  const int channel = (item % blocks) * LANES;
+  item /= blocks;
+  const int pixel = item;
+  const int out_column = item % output.s3;
+  item /= output.s3;
+  const int out_row = item % output.s2;
+  item /= output.s2;
+  const int out_plane = item % output.s1;
+  const int sample = item / output.s1;
+  if (sample >= output.s0) return;
+  const int lanes = min(LANES, count - channel);
+  floatv sum = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
+  const global float *factors = weight + channel;
+  for (int tap_plane = 0; tap_plane < taps.s0; ++tap_plane) {
+    const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
+    for (int tap_row = 0; tap_row < taps.s1; ++tap_row) {
+      const int in_row = read_position(out_row, tap_row, across, input.s1);
+      for (int tap_column = 0; tap_column < taps.s2; ++tap_column, factors += count) {
+        const int in_column = read_position(out_column, tap_column, along, input.s2);
+        if (in_plane < 0 || in_row < 0 || in_column < 0) continue;
+        const int index =
+            (((sample * input.s0 + in_plane) * input.s1 + in_row) * input.s2 + in_column) * count + channel;
+        sum += load_lanes(data + index, lanes) * load_lanes(factors, lanes);
+      }
+    }
+  }
+  epilogue(sum, pixel, channel, count, lanes, EPILOGUE_ARGUMENTS);
 }

@@ -12,8 +12,8 @@ inline float reduction_start(int kind) {
 
 inline float reduction_step(int kind, float x, float y) {
   switch (kind) {
-    case REDUCE_MAXIMUM: return y > x ? y : x;
-    case REDUCE_MINIMUM: return y < x ? y : x;
+    case REDUCE_MAXIMUM: return isnan(x) || x > y ? x : y;
+    case REDUCE_MINIMUM: return isnan(x) || x < y ? x : y;
     case REDUCE_PRODUCT: return x * y;
     default: return x + y;
   }

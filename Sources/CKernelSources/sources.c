@@ -72,3 +72,38 @@ static const char optimizer_adam[] = {
 #embed "../../Kernels/optimizer/adam.cl" suffix(, 0)
 };
 const char *catena_kernel_optimizer_adam(void) { return optimizer_adam; }
+
+static const char common_types[] = {
+#embed "../../Kernels/common/types.cl" suffix(, 0)
+};
+const char *catena_kernel_common_types(void) { return common_types; }
+
+static const char elementwise_typed[] = {
+#embed "../../Kernels/elementwise/typed.cl" suffix(, 0)
+};
+const char *catena_kernel_elementwise_typed(void) { return elementwise_typed; }
+
+static const char softmax_typed_reduce[] = {
+#embed "../../Kernels/softmax/typed_reduce.cl" suffix(, 0)
+};
+const char *catena_kernel_softmax_typed_reduce(void) { return softmax_typed_reduce; }
+
+static const char gemm_integer_product[] = {
+#embed "../../Kernels/gemm/integer_product.cl" suffix(, 0)
+};
+const char *catena_kernel_gemm_integer_product(void) { return gemm_integer_product; }
+
+static const char common_tile[] = {
+#embed "../../Kernels/common/tile.cl" suffix(, 0)
+};
+const char *catena_kernel_common_tile(void) { return common_tile; }
+
+static const char gemm_gemm_tiled[] = {
+#embed "../../Kernels/gemm/gemm_tiled.cl" suffix(, 0)
+};
+const char *catena_kernel_gemm_gemm_tiled(void) { return gemm_gemm_tiled; }
+
+static const char conv_convolution_tiled[] = {
+#embed "../../Kernels/conv/convolution_tiled.cl" suffix(, 0)
+};
+const char *catena_kernel_conv_convolution_tiled(void) { return conv_convolution_tiled; }

@@ -1,15 +1,17 @@
 import CatenaGraph
+import CatenaTensors
 
 /// The numbers by which host and kernels name functions. The kernels see them as definitions made from these tables.
 enum KernelFunctions {
   /// Functions of one element.
   enum Unary: Int32, CaseIterable {
     case identity, relu, leakyRelu, elu, selu, sigmoid, hardSigmoid, hardSwish, tanh, softplus, erf, gelu, geluTanh
-    case clip, squareRoot, exponential, logarithm, negate, absolute, reciprocal, floor, ceiling, sign
+    case clip, squareRoot, exponential, logarithm, negate, absolute, reciprocal, floor, ceiling, sign, not
   }
   /// Functions of two elements.
   enum Binary: Int32, CaseIterable {
-    case add, subtract, multiply, divide, power, minimum, maximum, prelu
+    case add, subtract, multiply, divide, power, minimum, maximum, prelu, modulo
+    case equal, less, lessOrEqual, greater, greaterOrEqual, and, or, xor
   }
   /// How a stage of an epilogue finds its operand.
   enum Stage: Int32, CaseIterable {
@@ -23,6 +25,27 @@ enum KernelFunctions {
   enum Reduce: Int32, CaseIterable {
     case sum, maximum, minimum, product
   }
+  /// Element types in memory, integers first.
+  enum Element: Int32, CaseIterable {
+    case bool, uint8, int8, uint16, int16, uint32, int32, int64, float16, bfloat16, float32, float64
+  }
+  /// What the kernel for elements of any type does.
+  enum Typed: Int32, CaseIterable {
+    case convert, unary, binary, select
+  }
+  /// What a kernel may find wrong with the data.
+  enum Fault: Int32, CaseIterable {
+    case none, indexOutOfRange, divisionByZero
+
+    /// The fault in words.
+    var reason: String {
+      switch self {
+      case .none: "nothing is wrong"
+      case .indexOutOfRange: "an index is out of range"
+      case .divisionByZero: "an integer is divided by zero"
+      }
+    }
+  }
   /// Added to a binary function's code: the operand comes first.
   static let reversed: Int32 = 64
   /// Added to a unary function's code: the value times the function's derivative at the operand.
@@ -32,7 +55,8 @@ enum KernelFunctions {
     let tables =
       [
         table("UNARY", Unary.self), table("BINARY", Binary.self), table("STAGE", Stage.self), table("POOL", Pool.self),
-        table("REDUCE", Reduce.self),
+        table("REDUCE", Reduce.self), table("TYPE", Element.self), table("TYPED", Typed.self),
+        table("FAULT", Fault.self),
       ].joined() + ["FUNCTION_REVERSED \(reversed)", "FUNCTION_GRADIENT \(gradient)"]
     return tables.map { "#define \($0)\n" }.joined()
   }
@@ -47,8 +71,8 @@ enum KernelFunctions {
 }
 
 extension UnaryFunction {
-  /// The kernels' code with the function's parameters, `nil` where there is no kernel.
-  var kernelFunction: (code: KernelFunctions.Unary, a: Float, b: Float)? {
+  /// The kernels' code with the function's parameters.
+  var kernelFunction: (code: KernelFunctions.Unary, a: Float, b: Float) {
     switch self {
     case .relu: (.relu, 0, 0)
     case .leakyRelu(let alpha): (.leakyRelu, alpha, 0)
@@ -72,14 +96,22 @@ extension UnaryFunction {
     case .floor: (.floor, 0, 0)
     case .ceiling: (.ceiling, 0, 0)
     case .sign: (.sign, 0, 0)
-    case .not: nil
+    case .not: (.not, 0, 0)
+    }
+  }
+
+  /// Whether the function has a meaning for integers.
+  var takesIntegers: Bool {
+    switch self {
+    case .relu, .negate, .absolute, .sign, .clip, .not, .floor, .ceiling: true
+    default: false
     }
   }
 }
 
 extension BinaryFunction {
-  /// The kernels' code, `nil` where there is no kernel.
-  var kernelFunction: KernelFunctions.Binary? {
+  /// The kernels' code.
+  var kernelFunction: KernelFunctions.Binary {
     switch self {
     case .add: .add
     case .subtract: .subtract
@@ -89,7 +121,39 @@ extension BinaryFunction {
     case .minimum: .minimum
     case .maximum: .maximum
     case .prelu: .prelu
-    case .modulo, .equal, .less, .lessOrEqual, .greater, .greaterOrEqual, .and, .or, .xor: nil
+    case .modulo: .modulo
+    case .equal: .equal
+    case .less: .less
+    case .lessOrEqual: .lessOrEqual
+    case .greater: .greater
+    case .greaterOrEqual: .greaterOrEqual
+    case .and: .and
+    case .or: .or
+    case .xor: .xor
     }
   }
+}
+
+extension ElementType {
+  /// The kernels' code, `nil` for what is not held.
+  var kernelType: KernelFunctions.Element? {
+    switch self {
+    case .bool: .bool
+    case .uint8: .uint8
+    case .int8: .int8
+    case .uint16: .uint16
+    case .int16: .int16
+    case .uint32: .uint32
+    case .int32: .int32
+    case .uint64: nil
+    case .int64: .int64
+    case .float16: .float16
+    case .bfloat16: .bfloat16
+    case .float32: .float32
+    case .float64: .float64
+    }
+  }
+
+  /// The type that kernels compute in: fractions of 16 bits are stored, and computed in f32.
+  var computed: ElementType { self == .float16 || self == .bfloat16 ? .float32 : self }
 }

@@ -20,9 +20,10 @@ struct Slot: Sendable {
     case intermediate
   }
   var elementCount: Int
+  var type: ElementType
   var role: Role
 
-  var byteCount: Int { elementCount * 4 }
+  var byteCount: Int { elementCount * type.byteCount }
   /// Whether its contents depend on constants alone.
   var isConstant: Bool {
     switch role {
@@ -67,6 +68,8 @@ struct LoweredProgram: Sendable {
   struct Location: Sendable, Hashable {
     var slot: SlotID
     var layout: Layout
+    /// The type in memory.
+    var type: ElementType
   }
   var slots: [Slot] = []
   /// Run once, when compiled: what is made of constants alone.
@@ -77,6 +80,8 @@ struct LoweredProgram: Sendable {
   var inputs: [ValueID: Location] = [:]
   /// Values that can be read: graph outputs and carried inputs.
   var readable: [ValueID: Location] = [:]
+  /// Where kernels note what they find wrong with the data (`KernelFunctions.Fault`); `nil` when none does.
+  var fault: SlotID?
   /// How many launches only change a layout.
   var layoutConversions = 0
 }

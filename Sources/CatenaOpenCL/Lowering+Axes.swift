@@ -6,10 +6,11 @@ extension Lowering {
   // MARK: Pooling
 
   private func poolArguments(_ pool: Pool, _ data: Shape, _ result: Shape) -> [Launch.Argument] {
-    let input = PlanarShape(data)
-    let output = PlanarShape(result)
-    /// Rows and columns; data without rows have one, walked in steps of 1.
-    func pair(_ values: [Int], _ filler: Int) -> [Int] { values.count == 2 ? values : [filler] + values }
+    let input = SpatialShape(data)
+    /// Depth, height and width; an axis that the data lack holds the filler.
+    func spatial(_ values: [Int], _ filler: Int) -> Launch.Argument {
+      .integers(Array(repeating: filler, count: 3 - values.count) + values + [0])
+    }
     let (kind, p): (KernelFunctions.Pool, Int) =
       switch pool.kind {
       case .maximum: (.maximum, 0)
@@ -17,9 +18,9 @@ extension Lowering {
       case .norm(let p): (.norm, p)
       }
     return [
-      .integers([Int(kind.rawValue)]), .integers([input.samples, input.height, input.width, input.channels]),
-      .integers([output.height, output.width]), .integers(pair(pool.kernel, 1) + pair(pool.dilations, 1)),
-      .integers(pair(pool.strides, 1) + pair(pool.padsBegin, 0) + pair(pool.padsEnd, 0) + [p, 0]),
+      .integers([Int(kind.rawValue)]), .integers([input.samples, input.channels]), .integers(input.extents + [0]),
+      .integers(SpatialShape(result).extents + [0]), spatial(pool.kernel, 1), spatial(pool.dilations, 1),
+      spatial(pool.strides, 1), spatial(pool.padsBegin, 0), spatial(pool.padsEnd, 0), .integers([p]),
     ]
   }
 
@@ -28,8 +29,10 @@ extension Lowering {
     let result = graph.shape(node.outputs[0])
     launch(
       .pool, "pool",
-      [.read(slot(of: node.inputs[0], .channelsLast)), .write(makeSlot(for: node.outputs[0], .channelsLast))]
-        + poolArguments(pool, data, result),
+      [
+        .read(slot(of: node.inputs[0], .channelsLast, as: .float32)),
+        .write(makeSlot(for: node.outputs[0], .channelsLast, as: .float32)),
+      ] + poolArguments(pool, data, result),
       workItems: dividedUp(result[1], traits.lanes) * result.elementCount / max(result[1], 1))
   }
 
@@ -46,7 +49,7 @@ extension Lowering {
   // MARK: Reductions
 
   /// The walks over the axes that stay and over those that go, for data in `layout`.
-  private func walks(
+  func walks(
     _ shape: Shape, _ layout: Layout, axes: [Int], order: [Int]
   ) -> (kept: StridedWalk, gone: StridedWalk) {
     let strides = layout.strides(of: shape)
@@ -58,10 +61,14 @@ extension Lowering {
 
   mutating func lowerReduce(_ node: Node, _ reduce: Reduce) {
     guard !reduce.axes.isEmpty else {
-      bind(node.outputs[0], to: location(of: node.inputs[0]).slot, layout(of: node.inputs[0]))
+      bind(node.outputs[0], to: location(of: node.inputs[0]))
       return
     }
-    let source = location(of: node.inputs[0])
+    guard graph.type(node.inputs[0]).elementType.isFloatingPoint else {
+      lowerIntegerReduce(node, reduce)
+      return
+    }
+    let source = computed(node.inputs[0])
     let shape = graph.shape(node.inputs[0])
     let (kept, gone) = walks(shape, source.layout, axes: reduce.axes, order: Array(0..<shape.rank))
     let (kind, scale): (KernelFunctions.Reduce, Float) =
@@ -104,7 +111,7 @@ extension Lowering {
   }
 
   mutating func lowerSoftmax(_ node: Node, axes: [Int], isLogarithm: Bool) {
-    let source = location(of: node.inputs[0])
+    let source = computed(node.inputs[0])
     let shape = graph.shape(node.inputs[0])
     let (kept, gone) = walks(shape, source.layout, axes: axes, order: source.layout.axes(rank: shape.rank))
     launch(

@@ -48,7 +48,9 @@ extension Lowering {
       isGrowing = false
       for index in readers[value, default: []] where !fused.contains(index) {
         let node = graph.nodes[index]
+        // A value of another type is rounded behind its node: what follows must not read it unrounded.
         guard
+          graph.type(value).elementType == .float32, graph.type(node.outputs[0]).elementType == .float32,
           let next = stages(of: node, behind: value, chain: chain),
           chain.stages.count + next.stages.count <= EpilogueChain.maximumStageCount
         else { continue }
@@ -143,15 +145,13 @@ extension Lowering {
     guard graph.type(output) == graph.type(value), node.outputs.count == 1 else { return nil }
     switch node.operation {
     case .unary(let function):
-      guard let (code, a, b) = function.kernelFunction else { return nil }
+      let (code, a, b) = function.kernelFunction
       return (
         [PlannedStage(kind: .unary, function: code.rawValue, a: a, b: b, value: output)], chain.geometry
       )
     case .unaryGradient(let function):
-      guard
-        let (code, a, b) = function.kernelFunction, node.inputs[0] == value, node.inputs[1] != value,
-        isAvailable(node.inputs[1])
-      else { return nil }
+      guard node.inputs[0] == value, node.inputs[1] != value, isAvailable(node.inputs[1]) else { return nil }
+      let (code, a, b) = function.kernelFunction
       let stage = PlannedStage(
         kind: .full, function: KernelFunctions.gradient + code.rawValue, a: a, b: b, operand: node.inputs[1],
         value: output)
@@ -159,7 +159,8 @@ extension Lowering {
     case .binary(let function):
       let isReversed = node.inputs[0] != value
       let other = isReversed ? node.inputs[0] : node.inputs[1]
-      guard let code = function.kernelFunction, other != value, isAvailable(other) else { return nil }
+      let code = function.kernelFunction
+      guard other != value, isAvailable(other) else { return nil }
       var stage = PlannedStage(
         kind: .full, function: code.rawValue + (isReversed && code != .add ? KernelFunctions.reversed : 0),
         a: 1, operand: other, value: output)

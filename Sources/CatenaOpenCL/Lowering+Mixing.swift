@@ -12,6 +12,11 @@ struct ConvolutionMapping {
     self.isTransposed = isTransposed
   }
 
+  /// Whether every channel is a group of its own, input and output.
+  func isDepthwise(_ input: SpatialShape, _ output: SpatialShape) -> Bool {
+    convolution.groups == input.channels && convolution.groups == output.channels
+  }
+
   /// Multiplier, step, offset, divisor of a spatial axis; an axis that the data lack maps 0 to 0.
   func arguments(_ axis: Int) -> [Int] {
     guard axis >= 0 else { return [1, 1, 0, 1] }
@@ -25,9 +30,8 @@ extension Lowering {
   // MARK: Convolution
 
   mutating func lowerConvolution(_ node: Node, _ mapping: ConvolutionMapping) {
-    let input = PlanarShape(graph.shape(node.inputs[0]))
-    let weightShape = graph.shape(node.inputs[1])
-    let weight = PlanarShape(weightShape)
+    let input = SpatialShape(graph.shape(node.inputs[0]))
+    let weight = SpatialShape(graph.shape(node.inputs[1]))
     let groups = mapping.convolution.groups
     var result = node.outputs[0]
     var normalization: (node: Int, factors: SlotID, summands: SlotID)?
@@ -36,32 +40,45 @@ extension Lowering {
       result = graph.nodes[folded.node].outputs[0]
       fused.insert(folded.node)
     }
-    let output = PlanarShape(graph.shape(result))
-    let outputsPerGroup = output.channels / groups
+    let output = SpatialShape(graph.shape(result))
     let packed = packedWeight(node.inputs[1], mapping, normalization: normalization)
     let bias = bias(of: node, normalization: normalization)
 
     var chain = EpilogueChain(
       root: result, layout: .channelsLast,
       geometry: EpilogueGeometry(
-        rows: output.samples * output.height * output.width, columns: output.channels, channels: 1))
+        rows: output.samples * output.positions, columns: output.channels, channels: 1))
     extend(&chain)
     let along = mapping.arguments(input.rank - 3)
     let runs = dividedUp(dividedUp(output.width, along[3]), traits.pixels) * along[3]
+    let perGroup = output.channels / groups
+    let variant: KernelVariant
+    if mapping.isDepthwise(input, output) {
+      let workItems = dividedUp(output.channels, traits.lanes) * output.samples * output.positions
+      variant = KernelVariant(kernel: "convolution_depthwise", workItems: workItems)
+    } else if let tile = traits.tile, tile.suits(columns: perGroup) {
+      let phases = [input.rank - 5, input.rank - 4, input.rank - 3].map { mapping.arguments($0)[3] }
+      let rows = zip(output.extents, phases).reduce(output.samples) { $0 * dividedUp($1.0, $1.1) }
+      let tiles = groups * phases.reduce(1, *) * tile.count(rows: rows, columns: perGroup)
+      variant = KernelVariant(kernel: "convolution_tiled", tiles: tiles, tile)
+    } else {
+      let rows = output.samples * output.depth * output.height
+      let workItems = groups * dividedUp(perGroup, traits.lanes) * rows * runs
+      variant = KernelVariant(kernel: "convolution", workItems: workItems)
+    }
     launch(
-      .convolution, "convolution",
+      .convolution, variant.kernel,
       [
         .read(slot(of: node.inputs[0], .channelsLast)), .read(packed), bias.map { .read($0) } ?? .null,
-        .integers([input.height, input.width, input.channels, groups]),
-        .integers([output.samples, output.height, output.width, output.channels]),
-        .integers([weight.height, weight.width]), .integers(mapping.arguments(input.rank - 4)), .integers(along),
+        .integers(padded(input.extents + [input.channels, groups], with: 0)),
+        .integers(padded([output.samples] + output.extents + [output.channels], with: 0)),
+        .integers(weight.extents + [0]), .integers(mapping.arguments(input.rank - 5)),
+        .integers(mapping.arguments(input.rank - 4)), .integers(along),
       ] + epilogueArguments(chain, storesRoot: chain.stages.isEmpty || readerCounts[result, default: 0] > 1),
-      workItems: groups * dividedUp(outputsPerGroup, traits.lanes) * output.samples * output.height * runs,
-      operations: 2 * input.samples * input.channels * (mapping.isTransposed ? input.height * input.width : 1)
-        * weight.height * weight.width * outputsPerGroup * (mapping.isTransposed ? 1 : output.height * output.width),
-      shape: [
-        output.samples, input.channels, input.height, input.width, output.channels, weight.height, weight.width,
-      ])
+      workItems: variant.workItems, groupSize: variant.groupSize,
+      operations: 2 * (mapping.isTransposed ? input : output).samples * weight.positions * weight.samples
+        * weight.channels * (mapping.isTransposed ? input : output).positions,
+      shape: [output.samples, input.channels] + input.extents + [output.channels] + weight.extents)
   }
 
   /// The batch normalisation that alone reads a convolution's output and can be folded into its constant weight.
@@ -70,7 +87,8 @@ extension Lowering {
   ) -> (node: Int, factors: SlotID, summands: SlotID)? {
     let output = node.outputs[0]
     guard
-      readerCounts[output] == 1, let index = readers[output]?.first, !mapping.isTransposed,
+      graph.type(output).elementType == .float32, readerCounts[output] == 1, let index = readers[output]?.first,
+      !mapping.isTransposed,
       case .batchNormalization(let epsilon) = graph.nodes[index].operation, graph.nodes[index].inputs[0] == output
     else { return nil }
     let parameters = Array(graph.nodes[index].inputs.dropFirst())
@@ -112,7 +130,8 @@ extension Lowering {
       ], workItems: outer * dividedUp(inner, traits.lanes))
   }
 
-  /// The weight as group x channel block x tap row x tap column x input channel x lane.
+  /// The weight as group x channel block x taps x input channel x lane, or as taps x channel where every channel is a
+  /// group.
   private mutating func packedWeight(
     _ weight: ValueID, _ mapping: ConvolutionMapping, normalization: (node: Int, factors: SlotID, summands: SlotID)?
   ) -> SlotID {
@@ -121,12 +140,17 @@ extension Lowering {
       weight: weight, isTransposed: mapping.isTransposed, groups: groups,
       normalization: normalization.map { Array(graph.nodes[$0.node].inputs.dropFirst()) } ?? [])
     return packed(key) { lowering in
-      let shape = PlanarShape(lowering.graph.shape(weight))
-      let taps = shape.height * shape.width
+      let shape = SpatialShape(lowering.graph.shape(weight))
+      let taps = shape.positions
       var source = lowering.slot(of: weight, .rowMajor)
       if let normalization {
         source = lowering.multiply(
           source, normalization.factors, outer: shape.samples, inner: shape.channels * taps)
+      }
+      if shape.channels == 1, shape.samples == groups {
+        let target = lowering.addSlot(groups * taps)
+        lowering.copy(from: source, [1, taps], to: target, [groups, 1], [taps, groups])
+        return target
       }
       // The weight's axes are outer x inner x taps: outputs x inputs of a convolution, inputs x outputs of a transpose.
       let outer = shape.samples / groups
@@ -139,17 +163,15 @@ extension Lowering {
       lowering.willWritePieces(of: target, from: [source])
       if outputs % lanes != 0 { lowering.fill(target, with: 0) }
       let blockSize = taps * inputs * lanes
-      let targetStrides = [
-        blocks * blockSize, blockSize, shape.width * inputs * lanes, inputs * lanes, lanes, 1,
-      ]
+      let targetStrides = [blocks * blockSize, blockSize, inputs * lanes, lanes, 1]
       let sourceStrides = [
-        outer * shape.channels * taps, lanes * outputStride, shape.width, 1, inputStride, outputStride,
+        outer * shape.channels * taps, lanes * outputStride, 1, inputStride, outputStride,
       ]
       for (first, count, width) in [(0, outputs / lanes, lanes), (outputs / lanes, 1, outputs % lanes)]
       where count * width > 0 {
         lowering.copy(
           from: source, sourceStrides, offset: first * lanes * outputStride, to: target, targetStrides,
-          targetOffset: first * blockSize, [groups, count, shape.height, shape.width, inputs, width])
+          targetOffset: first * blockSize, [groups, count, taps, inputs, width])
       }
       return target
     }
@@ -165,8 +187,12 @@ extension Lowering {
       rows: graph.shape(output)[0], columns: graph.shape(output)[1], inner: gemm.transposeA ? a[0] : a[1],
       strides: (gemm.transposeA ? [1, a[1]] : [a[1], 1]) + (gemm.transposeB ? [1, b[1]] : [b[1], 1]),
       alpha: gemm.alpha)
-    let summand = node.inputs.count > 2 ? (node.inputs[2], gemm.beta) : nil
-    lower(product, node, summand: summand)
+    let summand = node.inputs.count > 2 ? node.inputs[2] : nil
+    if graph.type(output).elementType.isFloatingPoint {
+      lower(product, node, summand: summand.map { ($0, gemm.beta) })
+    } else {
+      lowerIntegerProduct(product, node, summand: summand, factors: (Int(gemm.alpha), Int(gemm.beta)))
+    }
   }
 
   mutating func lowerMatmul(_ node: Node) {
@@ -187,10 +213,14 @@ extension Lowering {
       batch: StridedWalk(
         extents: batch.dimensions,
         strides: [batchStrides(leftBatch, left[-2] * left[-1]), batchStrides(rightBatch, right[-2] * right[-1])]))
-    lower(product, node, summand: nil)
+    if graph.type(node.outputs[0]).elementType.isFloatingPoint {
+      lower(product, node, summand: nil)
+    } else {
+      lowerIntegerProduct(product, node, summand: nil, factors: (1, 1))
+    }
   }
 
-  private struct MatrixProduct {
+  struct MatrixProduct {
     var rows: Int
     var columns: Int
     var inner: Int
@@ -210,8 +240,16 @@ extension Lowering {
     if let summand { chain.stages = [summandStage(summand.value, factor: summand.factor, output)] }
     extend(&chain)
     let batch = product.batch.collapsed()
+    let variant: KernelVariant
+    if let tile = traits.tile, tile.suits(columns: product.columns) {
+      let tiles = batches * tile.count(rows: product.rows, columns: product.columns)
+      variant = KernelVariant(kernel: "matrix_multiply_tiled", tiles: tiles, tile)
+    } else {
+      let workItems = batches * dividedUp(product.rows, traits.pixels) * dividedUp(product.columns, traits.lanes)
+      variant = KernelVariant(kernel: "matrix_multiply", workItems: workItems)
+    }
     launch(
-      .gemm, "matrix_multiply",
+      .gemm, variant.kernel,
       operands.map { .read($0) } + [
         .integers([batches, product.rows, product.columns, product.inner]), .integers(product.strides),
         .integers([batch.extents.count]), .integers(padded(batch.extents, with: 1)),
@@ -221,7 +259,7 @@ extension Lowering {
         + epilogueArguments(
           chain,
           storesRoot: summand == nil && (chain.stages.isEmpty || readerCounts[output, default: 0] > 1)),
-      workItems: batches * dividedUp(product.rows, traits.pixels) * dividedUp(product.columns, traits.lanes),
+      workItems: variant.workItems, groupSize: variant.groupSize,
       operations: 2 * batches * product.rows * product.columns * product.inner,
       shape: [batches, product.rows, product.columns, product.inner])
   }
@@ -246,20 +284,41 @@ extension Lowering {
   }
 }
 
-/// A tensor of rank 3 or 4 seen as images.
-struct PlanarShape {
+/// One of several kernels that compute the same.
+private struct KernelVariant {
+  var kernel: String
+  var workItems: Int
+  var groupSize: Int?
+
+  init(kernel: String, workItems: Int) {
+    self.kernel = kernel
+    self.workItems = workItems
+  }
+
+  init(kernel: String, tiles: Int, _ tile: DeviceTraits.Tile) {
+    self.kernel = kernel
+    workItems = tiles * tile.workItems
+    groupSize = tile.workItems
+  }
+}
+
+/// A tensor with one to three spatial axes seen as volumes.
+struct SpatialShape {
   var rank: Int
   var samples: Int
   var channels: Int
-  var height: Int
-  var width: Int
+  /// Depth, height and width; 1 for an axis that the tensor lacks.
+  var extents: [Int]
+  var depth: Int { extents[0] }
+  var height: Int { extents[1] }
+  var width: Int { extents[2] }
+  var positions: Int { extents.reduce(1, *) }
 
   init(_ shape: Shape) {
-    precondition((3...4).contains(shape.rank), "\(shape) is no batch of images")
+    precondition((3...5).contains(shape.rank), "\(shape) is no batch of volumes")
     rank = shape.rank
     samples = shape[0]
     channels = shape[1]
-    height = rank == 4 ? shape[2] : 1
-    width = shape[-1]
+    extents = Array(repeating: 1, count: 5 - shape.rank) + shape.dimensions[2...]
   }
 }

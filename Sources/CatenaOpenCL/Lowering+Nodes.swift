@@ -16,34 +16,55 @@ extension Lowering {
     case .pool(let pool): lowerPool(node, pool)
     case .poolGradient(let pool): lowerPoolGradient(node, pool)
     case .unary, .unaryGradient, .binary, .gate, .batchNormalization: lowerElementwise(nodeAt: index)
-    case .identity: bind(node.outputs[0], to: location(of: node.inputs[0]).slot, layout(of: node.inputs[0]))
-    case .reshape: bind(node.outputs[0], to: slot(of: node.inputs[0], .rowMajor), .rowMajor)
+    case .select: lowerTyped(node)
+    case .cast(let type):
+      if type == graph.type(node.inputs[0]).elementType {
+        bind(node.outputs[0], to: location(of: node.inputs[0]))
+      } else {
+        lowerTyped(node)
+      }
+    case .identity: bind(node.outputs[0], to: location(of: node.inputs[0]))
+    case .reshape:
+      let type = graph.type(node.inputs[0]).elementType
+      let slot = slot(of: node.inputs[0], .rowMajor, as: type)
+      bind(node.outputs[0], to: LoweredProgram.Location(slot: slot, layout: .rowMajor, type: type))
     case .softmax(let axes): lowerSoftmax(node, axes: axes, isLogarithm: false)
     case .logSoftmax(let axes): lowerSoftmax(node, axes: axes, isLogarithm: true)
     case .reduce(let reduce): lowerReduce(node, reduce)
+    case .argReduce(let reduce): lowerArgReduce(node, reduce)
     case .concatenate, .split, .slice, .sliceGradient, .pad, .padGradient, .transpose, .expand: lowerMovement(node)
-    case .gather(let axis):
-      lowerGather(node, "gather", data: graph.shape(node.inputs[0]), axis: axis)
-    case .gatherGradient(let axis, let inputShape): lowerGather(node, "gather_gradient", data: inputShape, axis: axis)
+    case .gather(let axis): lowerGather(node, axis: axis)
+    case .gatherGradient(let axis, let inputShape): lowerGatherGradient(node, data: inputShape, axis: axis)
+    case .resize(let resize): lowerResize(node, resize)
+    case .resizeGradient(let resize, let inputShape): lowerResizeGradient(node, resize, inputShape: inputShape)
+    case .instanceNormalization(let epsilon): lowerInstanceNormalization(node, epsilon: epsilon)
+    case .localResponseNormalization(let parameters): lowerResponseNormalization(node, parameters)
+    case .localResponseNormalizationGradient(let parameters): lowerResponseNormalizationGradient(node, parameters)
     case .gateGradient(let axis): lowerGateGradient(node, axis: axis, dividesByGate: false)
     case .gateGradientFromOutput(let axis): lowerGateGradient(node, axis: axis, dividesByGate: true)
     case .adam(let adam): lowerAdam(node, adam)
-    case .instanceNormalization, .localResponseNormalization, .localResponseNormalizationGradient, .select, .cast,
-      .argReduce, .resize, .resizeGradient:
-      preconditionFailure("\(node.operation.name) has no kernel and was not refused")
     }
   }
 
   // MARK: Element by element
 
   private mutating func lowerElementwise(nodeAt index: Int) {
-    guard let chain = chain(ofNodeAt: index) else {
-      lowerBroadcast(graph.nodes[index])
+    let node = graph.nodes[index]
+    guard (node.inputs + node.outputs).allSatisfy({ graph.type($0).elementType.isFloatingPoint }) else {
+      lowerTyped(node)
       return
     }
+    guard let chain = chain(ofNodeAt: index) else {
+      lowerBroadcast(node)
+      return
+    }
+    launchPointwise(chain, slot(of: chain.root, chain.layout))
+  }
+
+  /// A chain on its own.
+  mutating func launchPointwise(_ chain: EpilogueChain, _ data: SlotID) {
     let count = graph.shape(chain.root).elementCount
     let (rows, columns) = chain.geometry.map { ($0.rows, $0.columns) } ?? (1, count)
-    let data = slot(of: chain.root, chain.layout)
     launch(
       .elementwise, "pointwise",
       [.read(data), .integers([rows, columns])] + epilogueArguments(chain, storesRoot: false),
@@ -52,13 +73,13 @@ extension Lowering {
 
   /// Two operands, neither of which has the result's shape (or both are one value).
   private mutating func lowerBroadcast(_ node: Node) {
-    guard case .binary(let function) = node.operation, let code = function.kernelFunction else {
+    guard case .binary(let function) = node.operation else {
       preconditionFailure("\(node.operation.name) is no chain and no broadcast")
     }
     let shape = graph.shape(node.outputs[0])
     let layout = elementwiseLayout(node)
     let order = layout.axes(rank: shape.rank)
-    let sources = node.inputs.map { location(of: $0) }
+    let sources = node.inputs.map { computed($0) }
     let walk = StridedWalk(
       extents: shape.dimensions,
       strides: zip(node.inputs, sources).map { broadcastStrides(graph.shape($0), $1.layout, to: shape) }
@@ -69,7 +90,8 @@ extension Lowering {
     launch(
       .elementwise, "binary_broadcast",
       [
-        .read(sources[0].slot), .read(sources[1].slot), .write(result), .integers([Int(code.rawValue)]),
+        .read(sources[0].slot), .read(sources[1].slot), .write(result),
+        .integers([Int(function.kernelFunction.rawValue)]),
         .integers([axes.rank]), .integers([axes.outerCount]), .integers(axes.extents), .integers(axes.strides[0]),
         .integers(axes.strides[1]), .integers([innermost] + axes.innermost + [0]),
       ], workItems: axes.outerCount * dividedUp(innermost, traits.lanes))
@@ -126,8 +148,8 @@ extension Lowering {
 
   /// The value repeated to `shape`, row-major.
   mutating func expanded(_ value: ValueID, to shape: Shape) -> SlotID {
-    let source = location(of: value)
     if graph.shape(value) == shape { return slot(of: value, .rowMajor) }
+    let source = computed(value)
     let target = addSlot(shape.elementCount)
     copy(
       from: source.slot, broadcastStrides(graph.shape(value), source.layout, to: shape), to: target, shape.strides,

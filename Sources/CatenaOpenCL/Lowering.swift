@@ -19,6 +19,8 @@ struct Lowering {
   private var locations: [ValueID: [LoweredProgram.Location]] = [:]
   /// Nodes that are part of an earlier node's launch.
   var fused: Set<Int> = []
+  /// Results of the node at hand that are computed in another type than they have.
+  private var unrounded: [(value: ValueID, location: LoweredProgram.Location)] = []
   private var packedWeights: [PackedWeight: SlotID] = [:]
 
   /// The launches of `program`, whose nodes `KernelSupport` has approved.
@@ -26,6 +28,7 @@ struct Lowering {
     var lowering = Lowering(program, traits: traits)
     for index in lowering.graph.nodes.indices where !lowering.fused.contains(index) {
       lowering.lower(nodeAt: index)
+      lowering.roundResults()
     }
     lowering.finish(program)
     return lowering.program
@@ -39,10 +42,9 @@ struct Lowering {
     for value in graph.outputs + program.carries.map(\.output) { counts[value, default: 0] += 1 }
     readerCounts = counts
     for input in graph.inputs { place(input, .persistent) }
-    for (value, tensor) in graph.constants.sorted(by: { $0.key < $1.key }) where tensor.elementType == .float32 {
-      locations[value] = [
-        LoweredProgram.Location(slot: addSlot(tensor.elementCount, .constant(tensor)), layout: .rowMajor)
-      ]
+    for (value, tensor) in graph.constants.sorted(by: { $0.key < $1.key }) {
+      let slot = addSlot(tensor.elementCount, tensor.elementType, .constant(tensor))
+      locations[value] = [LoweredProgram.Location(slot: slot, layout: .rowMajor, type: tensor.elementType)]
     }
     for input in graph.inputs { self.program.inputs[input] = locations[input]?.first }
   }
@@ -51,16 +53,33 @@ struct Lowering {
   private mutating func place(_ input: ValueID, _ role: Slot.Role) {
     let isImage = readers[input, default: []].contains { graph.nodes[$0].operation.wantsChannelsLast }
     let layout = (isImage ? Layout.channelsLast : .rowMajor).canonical(for: graph.shape(input))
+    let type = graph.type(input)
     locations[input] = [
-      LoweredProgram.Location(slot: addSlot(graph.shape(input).elementCount, role), layout: layout)
+      LoweredProgram.Location(
+        slot: addSlot(type.shape.elementCount, type.elementType, role), layout: layout, type: type.elementType)
     ]
   }
 
   // MARK: Slots
 
-  mutating func addSlot(_ elementCount: Int, _ role: Slot.Role = .intermediate) -> SlotID {
-    program.slots.append(Slot(elementCount: elementCount, role: role))
+  mutating func addSlot(
+    _ elementCount: Int, _ type: ElementType = .float32, _ role: Slot.Role = .intermediate
+  ) -> SlotID {
+    program.slots.append(Slot(elementCount: elementCount, type: type, role: role))
     return SlotID(index: program.slots.count - 1)
+  }
+
+  /// A slot with numbers that the host computed.
+  mutating func addConstant(_ tensor: Tensor) -> SlotID {
+    addSlot(tensor.elementCount, tensor.elementType, .constant(tensor))
+  }
+
+  /// Where kernels note what they find wrong with the data.
+  mutating func faultSlot() -> SlotID {
+    if let slot = program.fault { return slot }
+    let slot = addSlot(1, .int32, .persistent)
+    program.fault = slot
+    return slot
   }
 
   /// Whether the value can be read by the launch that comes next.
@@ -74,31 +93,79 @@ struct Lowering {
     return location
   }
 
-  /// The value in that layout, converted when it does not lie there yet.
+  /// The value in the layout in which it was made and in the type that kernels compute in.
+  mutating func computed(_ value: ValueID) -> LoweredProgram.Location {
+    let layout = layout(of: value)
+    return LoweredProgram.Location(
+      slot: slot(of: value, layout), layout: layout, type: graph.type(value).elementType.computed)
+  }
+
+  /// The value in that layout and in the type that kernels compute in, converted when it does not lie there yet.
   mutating func slot(of value: ValueID, _ wanted: Layout) -> SlotID {
+    slot(of: value, wanted, as: graph.type(value).elementType.computed)
+  }
+
+  /// The value in that layout and type, converted when it does not lie there yet.
+  mutating func slot(of value: ValueID, _ wanted: Layout, as type: ElementType) -> SlotID {
     let shape = graph.shape(value)
     let layout = wanted.canonical(for: shape)
     let made = location(of: value)
-    if let existing = locations[value]?.first(where: { $0.layout == layout }) { return existing.slot }
-    let target = addSlot(shape.elementCount)
-    copy(
-      from: made.slot, made.layout.strides(of: shape), to: target, layout.strides(of: shape), shape.dimensions)
-    if !program.slots[target.index].isConstant { program.layoutConversions += 1 }
-    locations[value]?.append(LoweredProgram.Location(slot: target, layout: layout))
+    if let existing = locations[value]?.first(where: { $0.layout == layout && $0.type == type }) {
+      return existing.slot
+    }
+    let target = addSlot(shape.elementCount, type)
+    if made.type == type {
+      copy(
+        from: made.slot, made.layout.strides(of: shape), to: target, layout.strides(of: shape), shape.dimensions)
+      if !program.slots[target.index].isConstant { program.layoutConversions += 1 }
+    } else {
+      convert(made, to: LoweredProgram.Location(slot: target, layout: layout, type: type), shape)
+    }
+    locations[value]?.append(LoweredProgram.Location(slot: target, layout: layout, type: type))
     return target
   }
 
-  /// A new slot for a node's output.
+  /// A new slot for a node's output, in the type that kernels compute in. Where the value has another type, it is
+  /// rounded to it behind the node.
   mutating func makeSlot(for value: ValueID, _ layout: Layout) -> SlotID {
-    let slot = addSlot(graph.shape(value).elementCount)
-    bind(value, to: slot, layout)
+    makeSlot(for: value, layout, as: graph.type(value).elementType.computed)
+  }
+
+  /// A new slot for a node's output, computed as `type`.
+  mutating func makeSlot(for value: ValueID, _ layout: Layout, as type: ElementType) -> SlotID {
+    let shape = graph.shape(value)
+    let slot = addSlot(shape.elementCount, type)
+    let location = LoweredProgram.Location(slot: slot, layout: layout.canonical(for: shape), type: type)
+    if type == graph.type(value).elementType {
+      locations[value, default: []].append(location)
+    } else {
+      unrounded.append((value, location))
+    }
     return slot
   }
 
-  /// Says that the value lies in `slot`.
-  mutating func bind(_ value: ValueID, to slot: SlotID, _ layout: Layout) {
-    let location = LoweredProgram.Location(slot: slot, layout: layout.canonical(for: graph.shape(value)))
-    locations[value, default: []].append(location)
+  /// A new slot for an output that is moved, not computed: in the value's own type.
+  mutating func makeMovedSlot(for value: ValueID, _ layout: Layout) -> SlotID {
+    makeSlot(for: value, layout, as: graph.type(value).elementType)
+  }
+
+  /// Rounds the results of the last node to their types.
+  mutating func roundResults() {
+    for (value, location) in unrounded {
+      let type = graph.type(value)
+      let slot = addSlot(type.shape.elementCount, type.elementType)
+      let rounded = LoweredProgram.Location(slot: slot, layout: location.layout, type: type.elementType)
+      convert(location, to: rounded, type.shape)
+      locations[value, default: []].append(rounded)
+    }
+    unrounded = []
+  }
+
+  /// Says that the value lies where another one does.
+  mutating func bind(_ value: ValueID, to location: LoweredProgram.Location) {
+    locations[value, default: []].append(
+      LoweredProgram.Location(
+        slot: location.slot, layout: location.layout.canonical(for: graph.shape(value)), type: location.type))
   }
 
   // MARK: Launches
@@ -115,6 +182,7 @@ struct Lowering {
   }
 
   private mutating func append(_ launch: Launch) {
+    guard launch.workItems > 0 else { return }
     let staysInStep = launch.writes.contains { slot in
       if case .persistent = program.slots[slot.index].role { true } else { partlyWritten.contains(slot) }
     }
@@ -144,13 +212,14 @@ struct Lowering {
     append(
       Self.copyLaunch(
         from: source, sourceStrides, offset: sourceOffset, to: target, targetStrides, targetOffset: targetOffset,
-        extents, traits: traits))
+        extents, byteCount: program.slots[target.index].type.byteCount, traits: traits))
   }
 
   /// The launch that copies `extents` elements between two strided views.
   static func copyLaunch(
     from source: SlotID, _ sourceStrides: [Int], offset sourceOffset: Int = 0, to target: SlotID,
-    _ targetStrides: [Int], targetOffset: Int = 0, _ extents: [Int], traits: DeviceTraits
+    _ targetStrides: [Int], targetOffset: Int = 0, _ extents: [Int], byteCount: Int,
+    traits: DeviceTraits
   ) -> Launch {
     // Writes in order of memory.
     let order = extents.indices.sorted { (abs(targetStrides[$1]), $0) < (abs(targetStrides[$0]), $1) }
@@ -158,7 +227,7 @@ struct Lowering {
     let innermost = walk.extents[walk.extents.count - 1]
     let axes = StridedArguments(walk)
     return Launch(
-      family: .movement, kernel: "strided_copy",
+      family: .movement, kernel: "strided_copy_\(byteCount)",
       arguments: [
         .read(source), .write(target), .integers([axes.rank]), .integers([axes.outerCount]), .integers(axes.extents),
         .integers(axes.strides[0]), .integers(axes.strides[1]), .integers([innermost] + axes.innermost + [0]),
@@ -167,11 +236,20 @@ struct Lowering {
   }
 
   /// Sets every element of `slot`.
-  mutating func fill(_ slot: SlotID, with value: Float) {
-    let count = program.slots[slot.index].elementCount
-    launch(
-      .movement, "fill", [.write(slot), .integers([count]), .floats([value])],
-      workItems: dividedUp(count, traits.run))
+  mutating func fill(_ slot: SlotID, with value: Double) {
+    append(Self.fillLaunch(slot, program.slots[slot.index], with: value, traits: traits))
+  }
+
+  /// The launch that sets every element of `slot`.
+  static func fillLaunch(_ id: SlotID, _ slot: Slot, with value: Double, traits: DeviceTraits) -> Launch {
+    let bytes = Tensor(doubles: [value], shape: .scalar, elementType: slot.type).withUnsafeBytes(Array.init)
+    let bits = bytes.enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << (8 * UInt64($1.offset)) }
+    let words = [UInt32(truncatingIfNeeded: bits), UInt32(truncatingIfNeeded: bits >> 32)]
+    return Launch(
+      family: .movement, kernel: "fill_\(slot.type.byteCount)",
+      arguments: [
+        .write(id), .integers([slot.elementCount]), .integers(words.map { Int(Int32(bitPattern: $0)) }),
+      ], workItems: dividedUp(slot.elementCount, traits.run))
   }
 
   /// The weight in the form that the convolution reads, packed once per form.
@@ -192,9 +270,9 @@ struct Lowering {
     where inputSlots.contains(location(of: value).slot) {
       let old = location(of: value)
       let strides = old.layout.strides(of: graph.shape(value))
-      let new = addSlot(graph.shape(value).elementCount)
+      let new = addSlot(graph.shape(value).elementCount, old.type)
       copy(from: old.slot, strides, to: new, strides, graph.shape(value).dimensions)
-      locations[value] = [LoweredProgram.Location(slot: new, layout: old.layout)]
+      locations[value] = [LoweredProgram.Location(slot: new, layout: old.layout, type: old.type)]
     }
     for value in graph.outputs {
       keep(location(of: value).slot)

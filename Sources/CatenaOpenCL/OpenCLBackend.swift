@@ -44,7 +44,7 @@ public struct OpenCLBackend: Backend {
 
   package func executable(_ program: Program, options: CompileOptions) async throws(ComputeError) -> OpenCLExecutable {
     let ready = try simplified(program)
-    let refusals = KernelSupport.refusals(of: ready.graph)
+    let refusals = KernelSupport(hasDoubles: context.device.hasDoubles).refusals(of: ready.graph)
     guard refusals.isEmpty else { throw .unsupported(backend: "opencl", nodes: refusals) }
     do throws(ComputeError) {
       return try await prepared(ready, options)

@@ -55,10 +55,7 @@ final class PreparedProgram {
     }
     var launches: [PreparedLaunch] = []
     for (slot, _) in uses.persistent {
-      let zero = Launch(
-        family: .movement, kernel: "fill",
-        arguments: [.write(slot), .integers([lowered.slots[slot.index].elementCount]), .floats([0])],
-        workItems: dividedUp(lowered.slots[slot.index].elementCount, context.traits.run))
+      let zero = Lowering.fillLaunch(slot, lowered.slots[slot.index], with: 0, traits: context.traits)
       launches.append(try prepare(zero, memory: memory(of:)))
     }
     for launch in lowered.preparation {
@@ -132,7 +129,19 @@ final class PreparedProgram {
       previous = consume marker
     }
     try queue.finish()
+    try checkForFaults()
     return wasCancelled
+  }
+
+  /// Throws what kernels found wrong with the data since the last time.
+  private func checkForFaults() throws(ComputeError) {
+    guard let slot = lowered.fault, let memory = memory(of: slot) else { return }
+    var code: Int32 = 0
+    try withUnsafeMutableBytes(of: &code) { bytes throws(ComputeError) in try queue.read(bytes, from: memory) }
+    guard let fault = KernelFunctions.Fault(rawValue: code), fault != .none else { return }
+    var none = KernelFunctions.Fault.none.rawValue
+    try withUnsafeBytes(of: &none) { bytes throws(ComputeError) in try queue.write(bytes, to: memory) }
+    throw .invalidGraph(.invalid("\(fault.reason), in the data of the last run"))
   }
 
   /// Where an input lies.
@@ -151,10 +160,12 @@ final class PreparedProgram {
 
   /// Copies a value out, in row-major order.
   func read(_ shape: Shape, from location: LoweredProgram.Location) throws(ComputeError) -> Tensor {
-    guard let source = memory(of: location.slot) else { return Tensor(zeros: shape) }
+    guard let source = memory(of: location.slot) else {
+      return Tensor(zeros: shape, elementType: location.type)
+    }
     var result: Tensor?
     try throughStaging(shape, location, isWrite: false) { memory throws(ComputeError) in
-      result = try Tensor(elementType: .float32, shape: shape) { bytes throws(ComputeError) in
+      result = try Tensor(elementType: location.type, shape: shape) { bytes throws(ComputeError) in
         try queue.read(bytes, from: memory ?? source)
       }
     }
@@ -168,15 +179,17 @@ final class PreparedProgram {
     _ transfer: (cl_mem?) throws(ComputeError) -> Void
   ) throws(ComputeError) {
     guard location.layout != .rowMajor, shape.elementCount > 0 else { return try transfer(nil) }
-    let staging = try context.pool.allocate(shape.elementCount * 4)
+    let staging = try context.pool.allocate(shape.elementCount * location.type.byteCount)
     let stagingSlot = SlotID(index: lowered.slots.count)
     let (own, rowMajor) = (location.layout.strides(of: shape), shape.strides)
     let copy =
       isWrite
       ? Lowering.copyLaunch(
-        from: stagingSlot, rowMajor, to: location.slot, own, shape.dimensions, traits: context.traits)
+        from: stagingSlot, rowMajor, to: location.slot, own, shape.dimensions, byteCount: location.type.byteCount,
+        traits: context.traits)
       : Lowering.copyLaunch(
-        from: location.slot, own, to: stagingSlot, rowMajor, shape.dimensions, traits: context.traits)
+        from: location.slot, own, to: stagingSlot, rowMajor, shape.dimensions, byteCount: location.type.byteCount,
+        traits: context.traits)
     let stagingMemory = staging.memory
     let launch = try prepare(copy) { $0 == stagingSlot ? stagingMemory : memory(of: $0) }
     if isWrite { try transfer(stagingMemory) }

@@ -4,7 +4,7 @@ import CatenaTensors
 import TestSupport
 import Testing
 
-@testable import CatenaOpenCL
+import CatenaOpenCL
 
 /// Chains behind a convolution run in its launch, whatever their order, and give what the reference gives.
 @Suite(.enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
@@ -26,7 +26,7 @@ struct FusionTests {
   func aChainIsOneLaunch(_ chain: [Link]) async throws {
     let (graph, values, executable) = try await compile(chain, keepsAll: false)
     // An input that only element-wise nodes read comes row-major and is converted.
-    #expect(executable.kernels.filter { $0 != "strided_copy" } == ["convolution"])
+    #expect(executable.kernels.filter { !$0.hasPrefix("strided_copy") } == ["convolution"])
     #expect(executable.kernels.count == 1 + executable.layoutConversions)
     try await compare(graph, values, executable)
   }
@@ -47,7 +47,7 @@ struct FusionTests {
       .slice(Slice(2..<6, axis: 1, of: [1, 8, 8, 8])), graph.add(.concatenate(axis: 1), data, data))
     graph.outputs = [try graph.add(.unary(.relu), graph.add(.binary(.add), branch, slice))]
     let executable = try await DeviceUnderTest.backend.executable(Program(graph), options: CompileOptions())
-    #expect(executable.kernels.filter { $0 != "strided_copy" } == ["convolution"])
+    #expect(executable.kernels.filter { !$0.hasPrefix("strided_copy") } == ["convolution"])
     try await compare(graph, [data: random([1, 4, 8, 8], seed: 6)], executable)
   }
 

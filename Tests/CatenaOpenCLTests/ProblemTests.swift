@@ -3,32 +3,33 @@ import CatenaOpenCL
 import TestSupport
 import Testing
 
+/// Every problem of the shared tables against the reference; none is refused.
 @Suite(.enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
 struct ProblemTests {
-  /// How many problems of a family have no kernels yet: element types other than f32, three spatial axes, norms over
-  /// space, argmax, select, cast, resize, padding other than constant.
-  static let refusals: [ProblemFamily: Int] = [
-    .convolution: 1, .convolutionTranspose: 1, .matrix: 2, .normalization: 8, .pool: 2, .unary: 4, .binary: 53,
-    .axes: 8,
-    .movement: 24, .resize: 26,
-  ]
-
-  /// Problems without kernels are refused with the node's name; all others agree with the reference.
   @Test(arguments: ProblemFamily.allCases)
   func agreesWithTheReference(_ family: ProblemFamily) async throws {
     let backend = try DeviceUnderTest.backend
-    var refused: [String] = []
     for problem in try problems(for: family) {
-      do {
-        try await check(problem, on: backend)
-      } catch ComputeError.unsupported(_, let nodes) {
-        #expect(nodes.contains { $0.contains(problem.operation.name) }, "\(problem): \(nodes)")
-        refused.append("\(problem): \(nodes[0])")
-      } catch {
-        Issue.record("\(error)")
-      }
+      do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
     }
-    let allowed = Self.refusals[family, default: 0]
-    #expect(refused.count <= allowed, "\(allowed) may be refused:\n\(refused.joined(separator: "\n"))")
   }
+
+  /// Kernels in the shapes that suit GPUs, wherever the tests run.
+  @Test(arguments: [ProblemFamily.convolution, .convolutionTranspose, .matrix, .gate, .pool])
+  func kernelsForGraphicsProcessorsAgreeWithTheReference(_ family: ProblemFamily) async throws {
+    let backend = try Self.graphicsShaped.get()
+    for problem in try problems(for: family) {
+      do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
+    }
+  }
+
+  private static let graphicsShaped: Result<OpenCLBackend, ComputeError> = {
+    do throws(ComputeError) {
+      var traits = DeviceTraits(kind: .gpu)
+      // Small, so that small problems have several tiles and use them.
+      traits.tile = DeviceTraits.Tile(rows: 16, columns: 8, inner: 4, itemRows: 4, itemColumns: 4)
+      let device = try DeviceUnderTest.result.get().context.device
+      return .success(OpenCLBackend(context: try OpenCLContext(device, traits: traits)))
+    } catch { return .failure(error) }
+  }()
 }

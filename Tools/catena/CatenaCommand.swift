@@ -22,7 +22,7 @@ struct CatenaCommand: AsyncParsableCommand {
     version: catenaVersion,
     subcommands: [
       DevicesCommand.self, InspectCommand.self, RunCommand.self, ChainCommand.self, VerifyCommand.self,
-      ExplainCommand.self, EvaluateCommand.self, OperatorsCommand.self, BenchCommand.self,
+      EvaluateCommand.self, ExplainCommand.self, OperatorsCommand.self, BenchCommand.self,
     ])
 
   static func main() async {

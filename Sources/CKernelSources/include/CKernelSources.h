@@ -41,3 +41,24 @@ const char *catena_kernel_elementwise_movement(void);
 
 /// The text of Kernels/optimizer/adam.cl.
 const char *catena_kernel_optimizer_adam(void);
+
+/// The text of Kernels/common/types.cl.
+const char *catena_kernel_common_types(void);
+
+/// The text of Kernels/elementwise/typed.cl.
+const char *catena_kernel_elementwise_typed(void);
+
+/// The text of Kernels/softmax/typed_reduce.cl.
+const char *catena_kernel_softmax_typed_reduce(void);
+
+/// The text of Kernels/gemm/integer_product.cl.
+const char *catena_kernel_gemm_integer_product(void);
+
+/// The text of Kernels/common/tile.cl.
+const char *catena_kernel_common_tile(void);
+
+/// The text of Kernels/gemm/gemm_tiled.cl.
+const char *catena_kernel_gemm_gemm_tiled(void);
+
+/// The text of Kernels/conv/convolution_tiled.cl.
+const char *catena_kernel_conv_convolution_tiled(void);

@@ -90,6 +90,6 @@ extension ChainNetwork {
       layers.append(layer)
       units += kept.map { offset + $0 }
     }
-    return (sliced.graph, GateSites(layers: layers, blocks: []), units)
+    return (sliced.graph, GateSites(layers: layers, blocks: [], of: sliced.graph), units)
   }
 }

@@ -17,11 +17,12 @@ struct ChainFolder: Sendable {
 
   /// Extracts and writes.
   init(
-    _ model: ONNXModel, _ region: Region, request: ChainRequest, settings: ChainSettings, threads: Int? = nil
+    _ model: ONNXModel, _ region: Region, request: ChainRequest, settings: ChainSettings, threads: Int? = nil,
+    backend given: (any Backend)? = nil
   ) async throws {
     self.model = model
     folder = try TemporaryFolder()
-    let backend = CPUBackend(threads: threads)
+    let backend = given ?? CPUBackend(threads: threads)
     network = try ChainNetwork(model: model, batch: min(settings.batch, region.count))
     let extractor = ChainExtractor(network: network, backend: backend, settings: settings)
     result = try await extractor.chains(for: [region], request: request)[0]

@@ -2,13 +2,15 @@ import CatenaGraph
 import CatenaTensors
 
 /// A sparse matrix that makes each index of an axis from a few of the source's: rows in compressed form.
-struct AxisMap {
+package struct AxisMap: Sendable, Hashable {
   /// Row i's entries are `rows[i]..<rows[i + 1]`.
-  var rows: [Int32] = [0]
-  var columns: [Int32] = []
-  var weights: [Float] = []
+  package var rows: [Int32] = [0]
+  /// The source index of each entry.
+  package var columns: [Int32] = []
+  /// The factor of each entry.
+  package var weights: [Float] = []
 
-  mutating func appendRow(_ entries: [(column: Int, weight: Double)]) {
+  fileprivate mutating func appendRow(_ entries: [(column: Int, weight: Double)]) {
     for entry in entries where entry.weight != 0 {
       columns.append(Int32(entry.column))
       weights.append(Float(entry.weight))
@@ -17,7 +19,7 @@ struct AxisMap {
   }
 
   /// The matrix of the gradient.
-  func transposed(columns count: Int) -> AxisMap {
+  package func transposed(columns count: Int) -> AxisMap {
     var entries = [[(column: Int, weight: Double)]](repeating: [], count: count)
     for row in 0..<rows.count - 1 {
       for entry in Int(rows[row])..<Int(rows[row + 1]) {
@@ -32,7 +34,7 @@ struct AxisMap {
 
 extension Pad {
   /// The matrix of an axis in the modes that repeat data; `nil` where nothing is padded.
-  func map(axis: Int, extent: Int) -> AxisMap? {
+  package func map(axis: Int, extent: Int) -> AxisMap? {
     guard begins[axis] != 0 || ends[axis] != 0 else { return nil }
     // Negative amounts crop first; what is left is mirrored, repeated or wrapped.
     let kept = max(0, -begins[axis])..<extent - max(0, -ends[axis])
@@ -60,7 +62,7 @@ extension Pad {
 
 extension Resize {
   /// The matrix of an axis of `extent` source elements; `nil` where the axis stays as it is.
-  func map(axis: Int, extent: Int) -> AxisMap? {
+  package func map(axis: Int, extent: Int) -> AxisMap? {
     if sizes[axis] == extent, scales[axis] == 1 { return nil }
     func clamped(_ source: Double) -> Int { Int(min(max(source, 0), Double(extent - 1))) }
     var map = AxisMap()

@@ -1,0 +1,39 @@
+import CatenaCompute
+import CatenaFormats
+import CatenaOpenCL
+import CatenaTensors
+import TestSupport
+import Testing
+
+private var isEnabled: Bool { DeviceUnderTest.isAvailable && NodeTestFolder.availability.isPresent }
+
+@Suite(
+  "ONNX node tests on OpenCL",
+  .enabled(if: isEnabled, Comment(rawValue: "\(DeviceUnderTest.problem ?? "") \(NodeTestFolder.availability.reason)")))
+struct NodeTests {
+  /// Reasons for which a claimed test may be refused: nothing is computed in f64, and u64 is not held.
+  static let refusals = ["it is not done on float64", "uint64 is not held"]
+
+  @Test("every claimed test passes or is refused for its element type")
+  func claimedTestsPass() async throws {
+    let folder = try #require(NodeTestFolder.availability.url)
+    let backend = try DeviceUnderTest.backend
+    var refused: [String] = []
+    let report = try await ONNXNodeTestReport(folder: folder.path) { graph, inputs in
+      let executable = try await backend.compile(Program(graph), options: CompileOptions())
+      for (input, tensor) in inputs { try await executable.write(tensor, to: input) }
+      try await executable.run(steps: 1)
+      var results: [Tensor] = []
+      for output in graph.outputs { results.append(try await executable.read(output)) }
+      return results
+    }
+    for failure in report.failures {
+      if Self.refusals.contains(where: failure.contains) { refused.append(failure) } else { Issue.record("\(failure)") }
+    }
+    Measured.report(
+      "\(report.passed.count) node tests pass, \(refused.count) are refused, \(report.unclaimed.count) are not claimed")
+    #expect(report.passed.count >= 600)
+    // The tests of ReduceLogSumExp and its like in f64, and of u64.
+    #expect(refused.count <= 60, "\(refused.joined(separator: "\n"))")
+  }
+}
