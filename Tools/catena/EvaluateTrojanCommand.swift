@@ -73,8 +73,8 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
   private func evaluate() async throws {
     let network = try ONNXModel(contentsOf: model)
     let preprocessing = try Preprocessing.named(samples.preprocess)
-    let pictures = try pictures(SampleSource.samples(samples.images), preprocessing)
-    let patch = try pictures(SampleSource.samples([trigger]), nil)
+    let pictures = try images(SampleSource.samples(samples.images), preprocessing)
+    let patch = try images(SampleSource.samples([trigger]), nil)
     let trojan = try Trojan(
       patch: patch[0], target: target, pictureWidth: pictures[0].width, pictureHeight: pictures[0].height, top: top,
       left: left)
@@ -117,7 +117,7 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
     try report(TrojanResult(columns: columns, controls: controls, methods: method.methods))
   }
 
-  private func pictures(_ samples: [Sample], _ preprocessing: Preprocessing?) throws -> [Image] {
+  private func images(_ samples: [Sample], _ preprocessing: Preprocessing?) throws -> [Image] {
     try samples.map { sample in
       guard case .image(let image) = sample.content else {
         throw FileError(.unsuitable, sample.name, "is no picture: a trigger can be pasted into pictures only")
