@@ -112,7 +112,8 @@ public struct ExplanationRun: Sendable {
   ) {
     precondition(!networks.isEmpty && !methods.isEmpty, "something is explained by something")
     var titled = networks
-    for index in titled.indices.dropFirst() where titled[..<index].contains(where: { $0.title == titled[index].title }) {
+    for index in titled.indices.dropFirst() where titled[..<index].contains(where: { $0.title == titled[index].title })
+    {
       titled[index].title += " \(index + 1)"
     }
     self.networks = titled

@@ -59,12 +59,13 @@ public struct Faithfulness: Sendable, Hashable, Codable {
     let logits = try await network.logits(of: Tensor(rows, shape: shape))
     let classes = logits.shape[1]
     let values = logits.elements(of: Float.self)
-    let probabilities = (0...steps).map { step in
-      let row = values[step * classes..<(step + 1) * classes].map(Double.init)
+    let probabilities = (0...steps).map { step -> Double in
+      let row: [Double] = values[step * classes..<(step + 1) * classes].map(Double.init)
       let top = row.max() ?? 0
       return exp(row[target] - top) / row.reduce(0) { $0 + exp($1 - top) }
     }
-    return (0..<steps).reduce(0.0) { $0 + (probabilities[$1] + probabilities[$1 + 1]) / 2 } / Double(steps)
+    let inner = probabilities.reduce(0, +) - (probabilities[0] + probabilities[steps]) / 2
+    return inner / Double(steps)
   }
 
   /// A Gaussian blur of RISE's proportions: a kernel of 11 pixels and standard deviation 5 at 224 pixels, scaled with the

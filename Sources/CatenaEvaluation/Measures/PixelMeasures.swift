@@ -11,7 +11,7 @@ public enum PixelMeasures {
     precondition(scores.count == mask.count, "a mask has as many pixels as its map")
     let marked = mask.count(where: { $0 })
     guard marked > 0, marked < mask.count else { return nil }
-    let ranks = averageRanks(scores)
+    let ranks = ranks(of: scores.map { $0.isNaN ? -.infinity : Double($0) })
     let sum = zip(ranks, mask).reduce(0.0) { $1.1 ? $0 + $1.0 : $0 }
     let smallest = Double(marked) * Double(marked + 1) / 2
     return (sum - smallest) / (Double(marked) * Double(mask.count - marked))
@@ -42,33 +42,10 @@ public enum PixelMeasures {
   }
 
   /// How alike two maps order their pixels: Spearman's rank correlation, ties at their average rank; `nil` where a map is
-  /// constant.
+  /// constant. NaN ranks below all.
   public static func agreement(_ left: [Float], _ right: [Float]) -> Double? {
     precondition(left.count == right.count, "maps of one size are compared")
-    let (a, b) = (averageRanks(left), averageRanks(right))
-    let mean = Double(left.count + 1) / 2
-    var (product, leftSquare, rightSquare) = (0.0, 0.0, 0.0)
-    for (x, y) in zip(a, b) {
-      product += (x - mean) * (y - mean)
-      leftSquare += (x - mean) * (x - mean)
-      rightSquare += (y - mean) * (y - mean)
-    }
-    guard leftSquare > 0, rightSquare > 0 else { return nil }
-    return product / (leftSquare * rightSquare).squareRoot()
-  }
-
-  /// The rank of every number, from 1 for the smallest; equal numbers share the mean of their ranks.
-  static func averageRanks(_ values: [Float]) -> [Double] {
-    let keys = values.map { $0.isNaN ? -Float.infinity : $0 }
-    let order = keys.indices.sorted { keys[$0] < keys[$1] }
-    var ranks = [Double](repeating: 0, count: keys.count)
-    var first = 0
-    while first < order.count {
-      var last = first
-      while last + 1 < order.count, keys[order[last + 1]] == keys[order[first]] { last += 1 }
-      for place in first...last { ranks[order[place]] = Double(first + last) / 2 + 1 }
-      first = last + 1
-    }
-    return ranks
+    func numbers(_ map: [Float]) -> [Double] { map.map { $0.isNaN ? -.infinity : Double($0) } }
+    return spearmanCorrelation(numbers(left), numbers(right))
   }
 }

@@ -16,7 +16,8 @@ public enum RelevancePicture {
     var pixels: [UInt8] = []
     pixels.reserveCapacity(image.pixels.count)
     for (index, strength) in strengths.enumerated() {
-      let grey = 0.299 * Float(image.pixels[3 * index]) + 0.587 * Float(image.pixels[3 * index + 1])
+      let grey =
+        0.299 * Float(image.pixels[3 * index]) + 0.587 * Float(image.pixels[3 * index + 1])
         + 0.114 * Float(image.pixels[3 * index + 2])
       let colour = map.colour(strength)
       // The picture in the middle greys, so that colours stand out on dark and on light ground.
