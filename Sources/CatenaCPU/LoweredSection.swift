@@ -68,14 +68,14 @@ extension Lowering {
   func addSection(_ section: LoweredSection) {
     let inputs = section.inputs.map { port in
       CrossingViews(
-        port: port, outside: outsideView(of: port), partials: nil)
+        port: port, isOutput: false, outside: outsideView(of: port), partials: nil)
     }
     let outputs = section.outputs.map { port in
       let partials =
         port.crossing == .sums
         ? allocate(
           [section.division.blocks, port.inside.shape.elementCount], .logical(rank: 2), .float32) : nil
-      return CrossingViews(port: port, outside: view(port.value), partials: partials)
+      return CrossingViews(port: port, isOutput: true, outside: view(port.value), partials: partials)
     }
     crossings = inputs + outputs
     let name = section.outputs.first.map { graph[$0.value].name } ?? ""
@@ -104,6 +104,7 @@ extension Lowering {
 /// Where a crossing value lies outside.
 struct CrossingViews {
   var port: LoweredSection.Port
+  var isOutput: Bool
   var outside: View
   /// What every block adds to the sums.
   var partials: View?
@@ -112,6 +113,7 @@ struct CrossingViews {
   func description(_ binder: Binder, _ division: LoweredSection.Division) -> catena_crossing {
     let bytes = port.inside.shape.elementCount * port.inside.storage.byteCount
     var result = catena_crossing()
+    result.is_output = isOutput
     result.bytes = bytes
     result.blocks_per_part = 1
     result.stride_bytes = Int64(bytes)
