@@ -56,10 +56,12 @@ extension ChainExtractor {
 
 extension CompileOptions {
   /// The same for two programs that are held at once: of a memory limit the evaluator, which only runs forward, gets a
-  /// quarter and the step, which keeps what its derivative reads, the rest.
+  /// quarter and the step, which keeps what its derivative reads, the rest. Chains are judged in full precision,
+  /// whatever the step computes in.
   var sharedByStepAndEvaluator: (step: CompileOptions, evaluator: CompileOptions) {
-    guard let limit = memoryLimit else { return (self, self) }
     var (step, evaluator) = (self, self)
+    evaluator.precision = .f32
+    guard let limit = memoryLimit else { return (step, evaluator) }
     evaluator.memoryLimit = limit / 4
     step.memoryLimit = limit - limit / 4
     return (step, evaluator)

@@ -105,7 +105,7 @@ public struct ChainExtractor: Sendable {
     return results
   }
 
-  /// The evaluator, and every region's logits of the dense network.
+  /// The evaluator, and every region's logits of the dense network; in f32, whatever the search may use.
   private func evaluated(_ regions: [Region]) async throws -> (ChainEvaluator, [[[Float]]]) {
     for region in regions { try check(region) }
     let smallest = network.model.fixedBatch == nil ? 1 : network.batch
