@@ -54,7 +54,8 @@ extension Lowering {
     let perGroup = output.channels / groups
     let variant: KernelVariant
     if mapping.isDepthwise(input, output) {
-      let workItems = dividedUp(output.channels, traits.lanes) * output.samples * output.positions
+      let rows = output.samples * output.depth * output.height
+      let workItems = rows * dividedUp(output.width, traits.pixels) * dividedUp(output.channels, traits.lanes)
       variant = KernelVariant(kernel: "convolution_depthwise", workItems: workItems)
     } else if let tile = traits.tile, tile.suits(columns: perGroup) {
       let phases = [input.rank - 5, input.rank - 4, input.rank - 3].map { mapping.arguments($0)[3] }
