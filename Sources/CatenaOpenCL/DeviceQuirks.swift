@@ -10,8 +10,11 @@ package struct DeviceTraits: Sendable, Hashable {
   var groupSize: Int
   /// Rows that one work-item of a reduction's first stage walks, at least.
   var rowsPerPart: Int
+  /// Whether inline PTX for tensor cores can be built (sm_80 and later).
+  var hasTensorPTX = false
 
   init(_ device: OpenCLDevice) {
+    defer { hasTensorPTX = Self.hasTensorPTX(architecture: device.architecture) }
     switch device.kind {
     case .cpu:
       // A work-item is a loop body on one core: long vectors, much work each, no cooperation between work-items.
@@ -22,7 +25,7 @@ package struct DeviceTraits: Sendable, Hashable {
     }
   }
 
-  init(lanes: Int, pixels: Int, run: Int, groupSize: Int, rowsPerPart: Int) {
+  package init(lanes: Int, pixels: Int, run: Int, groupSize: Int, rowsPerPart: Int) {
     self.lanes = lanes
     self.pixels = pixels
     self.run = run
@@ -32,11 +35,17 @@ package struct DeviceTraits: Sendable, Hashable {
 
   /// The build options of every program. None relaxes the mathematics: results are compared with the reference.
   package var buildOptions: String {
-    "-cl-std=CL1.2 -DLANES=\(lanes) -DPIXELS=\(pixels) -DRUN=\(run) -DGROUP_SIZE=\(groupSize)"
+    "-cl-std=CL1.2 -DLANES=\(lanes) -DPIXELS=\(pixels) -DRUN=\(run) -DGROUP_SIZE=\(groupSize) "
+      + "-DTENSOR_PTX=\(hasTensorPTX ? 1 : 0)"
   }
 
   /// The instruction set of an NVIDIA device of that compute capability; empty for other devices.
   static func nvidiaArchitecture(major: Int, minor: Int) -> String { major > 0 ? "sm_\(major)\(minor)" : "" }
+
+  /// Whether a device of that instruction set has `mma.sync` for tf32 and bf16, `ldmatrix` and `cp.async`.
+  static func hasTensorPTX(architecture: String) -> Bool {
+    architecture.hasPrefix("sm_") && Int(architecture.dropFirst(3)).map { $0 >= 80 } ?? false
+  }
 
   /// What a driver that fails to build without saying why most likely lacks.
   static func hintForEmptyBuildLog(platform: String) -> String {
