@@ -11,6 +11,10 @@
 inline int divide_up(int value, int divisor) { return (value + divisor - 1) / divisor; }
 
 inline floatv load_lanes(const global float *source, int lanes) {
+#if LANES <= 4
+  // vload promises the alignment of one element only: where work-items are many and short, that is an instruction each.
+  if (lanes == LANES && (size_t)source % sizeof(floatv) == 0) return *(const global floatv *)source;
+#endif
   if (lanes == LANES) return JOIN(vload, LANES)(0, source);
   float values[LANES];
   for (int lane = 0; lane < LANES; ++lane) values[lane] = lane < lanes ? source[lane] : 0.0f;
@@ -25,6 +29,12 @@ inline floatv gather_lanes(const global float *source, int lanes, int stride) {
 }
 
 inline void store_lanes(floatv value, global float *target, int lanes) {
+#if LANES <= 4
+  if (lanes == LANES && (size_t)target % sizeof(floatv) == 0) {
+    *(global floatv *)target = value;
+    return;
+  }
+#endif
   if (lanes == LANES) {
     JOIN(vstore, LANES)(value, 0, target);
     return;

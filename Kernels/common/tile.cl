@@ -1,6 +1,8 @@
 // Products by tiles, for devices whose work-groups share local memory. A work-group computes MWG rows x NWG columns, in
 // steps of KWG along the inner axis; a work-item owns MWI rows x NWI columns of it in registers. Its columns are NWI /
-// LANES vectors that lie NWG * LANES / NWI apart, so that neighbours read neighbouring words.
+// LANES vectors that lie NWG * LANES / NWI apart, so that neighbours read neighbouring words. MWI, NWI, MWG, NWG and KWG
+// are multiples of LANES. Tiles are declared as vectors, so that they are aligned; a row of the left one is a vector
+// longer than it needs, so that writing it across does not hit one bank again and again.
 #ifdef MWG
 
 #define ITEMS_ACROSS (NWG / NWI)
@@ -12,20 +14,30 @@ inline int tile_row(int item, int i) { return item / ITEMS_ACROSS * MWI + i; }
 
 inline int tile_column(int item, int vector) { return (vector * ITEMS_ACROSS + item % ITEMS_ACROSS) * LANES; }
 
-// sums += the tile's product. `left` is KWG x MWG, `right` KWG x NWG.
+#define LEFT_STRIDE (MWG + LANES)
+#define DECLARE_TILES                                                                                              \
+  local floatv left_vectors[KWG * LEFT_STRIDE / LANES];                                                            \
+  local floatv right_vectors[KWG * NWG / LANES];                                                                   \
+  local float *left_tile = (local float *)left_vectors;                                                            \
+  local float *right_tile = (local float *)right_vectors
+
+// sums += the tile's product. `left` is KWG x LEFT_STRIDE, `right` KWG x NWG.
 inline void multiply_tiles(
-    const local float *left, const local float *right, int item, floatv sums[MWI][VECTORS]) {
+    const local floatv *left, const local floatv *right, int item, floatv sums[MWI][VECTORS]) {
 #pragma unroll
   for (int k = 0; k < KWG; ++k) {
     floatv factors[VECTORS];
 #pragma unroll
     for (int vector = 0; vector < VECTORS; ++vector)
-      factors[vector] = JOIN(vload, LANES)(0, right + k * NWG + tile_column(item, vector));
+      factors[vector] = right[(k * NWG + tile_column(item, vector)) / LANES];
+    float values[MWI];
+#pragma unroll
+    for (int i = 0; i < MWI; i += LANES)
+      JOIN(vstore, LANES)(left[(k * LEFT_STRIDE + tile_row(item, i)) / LANES], 0, values + i);
 #pragma unroll
     for (int i = 0; i < MWI; ++i) {
-      const float value = left[k * MWG + tile_row(item, i)];
 #pragma unroll
-      for (int vector = 0; vector < VECTORS; ++vector) sums[i][vector] += value * factors[vector];
+      for (int vector = 0; vector < VECTORS; ++vector) sums[i][vector] += values[i] * factors[vector];
     }
   }
 }

@@ -11,14 +11,13 @@ inline int phase_offset(int phase, int tap, int4 mapping) {
   return position % mapping.s3 == 0 ? position / mapping.s3 : INT_MIN;
 }
 
-// As many work-items share a row, or as many rows have one work-item.
-#define ITEMS_PER_ROW (TILE_GROUP > MWG ? TILE_GROUP / MWG : 1)
-#define ROWS_PER_ITEM (TILE_GROUP > MWG ? 1 : MWG / TILE_GROUP)
-#define CHANNELS_PER_ITEM (KWG / ITEMS_PER_ROW)
+// Each work-item loads one vector of channels of some rows; neighbours load neighbouring vectors of a row.
+#define ITEMS_PER_ROW (KWG / LANES)
+#define ROWS_PER_PASS (TILE_GROUP / ITEMS_PER_ROW)
+#define ROWS_PER_ITEM (MWG / ROWS_PER_PASS)
 
 kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) {
-  local float left_tile[KWG * MWG];
-  local float right_tile[KWG * NWG];
+  DECLARE_TILES;
   const int item = get_local_id(0);
   const int groups = input.s4;
   const int group_inputs = input.s3 / groups;
@@ -49,7 +48,7 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
   int4 places[ROWS_PER_ITEM];
 #pragma unroll
   for (int j = 0; j < ROWS_PER_ITEM; ++j) {
-    int row = first_row + item / ITEMS_PER_ROW + j * TILE_GROUP;
+    int row = first_row + item / ITEMS_PER_ROW + j * ROWS_PER_PASS;
     const bool is_inside = row < rows;
     places[j].s3 = row % width;
     row /= width;
@@ -58,7 +57,7 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
     places[j].s1 = row % depth;
     places[j].s0 = is_inside ? row / depth : -1;
   }
-  const int first_channel = item % ITEMS_PER_ROW * CHANNELS_PER_ITEM;
+  const int first_channel = item % ITEMS_PER_ROW * LANES;
 
   floatv sums[MWI][VECTORS];
 #pragma unroll
@@ -87,11 +86,15 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
     for (int first = 0; first < group_inputs; first += KWG) {
 #pragma unroll
       for (int j = 0; j < ROWS_PER_ITEM; ++j) {
+        const int lanes = min(LANES, group_inputs - first - first_channel);
+        float values[LANES];
+        JOIN(vstore, LANES)(
+            bases[j] >= 0 && lanes > 0 ? load_lanes(data + bases[j] + first + first_channel, lanes)
+                                       : (floatv)(0.0f),
+            0, values);
 #pragma unroll
-        for (int k = first_channel; k < first_channel + CHANNELS_PER_ITEM; ++k) {
-          left_tile[k * MWG + item / ITEMS_PER_ROW + j * TILE_GROUP] =
-              bases[j] >= 0 && first + k < group_inputs ? data[bases[j] + first + k] : 0.0f;
-        }
+        for (int lane = 0; lane < LANES; ++lane)
+          left_tile[(first_channel + lane) * LEFT_STRIDE + item / ITEMS_PER_ROW + j * ROWS_PER_PASS] = values[lane];
       }
       for (int element = item; element < KWG * NWG; element += TILE_GROUP) {
         const int k = element / NWG;
@@ -105,7 +108,7 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
                 : 0.0f;
       }
       barrier(CLK_LOCAL_MEM_FENCE);
-      multiply_tiles(left_tile, right_tile, item, sums);
+      multiply_tiles(left_vectors, right_vectors, item, sums);
       barrier(CLK_LOCAL_MEM_FENCE);
     }
   }

@@ -7,8 +7,7 @@ kernel TILE_WORK_GROUP void matrix_multiply_tiled(
     const int4 strides,  // left: row, inner; right: inner, column
     const int batch_rank, const int8 batch_extents, const int8 left_batch, const int8 right_batch, const float alpha,
     EPILOGUE_PARAMETERS) {
-  local float left_tile[KWG * MWG];
-  local float right_tile[KWG * NWG];
+  DECLARE_TILES;
   const int item = get_local_id(0);
   const int column_tiles = divide_up(extents.s2, NWG);
   const int row_tiles = divide_up(extents.s1, MWG);
@@ -33,7 +32,7 @@ kernel TILE_WORK_GROUP void matrix_multiply_tiled(
       const int k = strides.s1 == 1 ? element % KWG : element / MWG;
       const int row = strides.s1 == 1 ? element / KWG : element % MWG;
       const bool is_inside = first_row + row < extents.s1 && first + k < extents.s3;
-      left_tile[k * MWG + row] = is_inside ? a[(first_row + row) * strides.s0 + (first + k) * strides.s1] : 0.0f;
+      left_tile[k * LEFT_STRIDE + row] = is_inside ? a[(first_row + row) * strides.s0 + (first + k) * strides.s1] : 0.0f;
     }
     for (int element = item; element < KWG * NWG; element += TILE_GROUP) {
       const int k = strides.s3 == 1 ? element / NWG : element % KWG;
@@ -43,7 +42,7 @@ kernel TILE_WORK_GROUP void matrix_multiply_tiled(
           is_inside ? b[(first + k) * strides.s2 + (first_column + column) * strides.s3] : 0.0f;
     }
     barrier(CLK_LOCAL_MEM_FENCE);
-    multiply_tiles(left_tile, right_tile, item, sums);
+    multiply_tiles(left_vectors, right_vectors, item, sums);
     barrier(CLK_LOCAL_MEM_FENCE);
   }
 

@@ -5,7 +5,7 @@ import CatenaCompute
 ///   - batch: samples per run at first.
 ///   - smallest: the batch below which the lack of memory is thrown.
 /// - Returns: what `work` made, and the batch it was made with.
-func halvingBatches<Result>(
+package func halvingBatches<Result>(
   from batch: Int, downTo smallest: Int, _ work: (Int) async throws -> Result
 ) async throws -> (result: Result, batch: Int) {
   var batch = batch

@@ -43,7 +43,8 @@ extension Explainer {
       deltas.append(total - Double(row.logits[target] - row.results[0][target]))
     }
     return Attribution(
-      relevance: Tensor(relevance, shape: samples.tensor.shape), logits: Tensor(logits, shape: [job.count, classCount]),
+      relevance: Tensor(relevance, shape: samples.tensor.shape),
+      logits: Tensor(logits, shape: [job.count, classCount]),
       targets: job.targets, completenessDelta: deltas)
   }
 
@@ -62,7 +63,8 @@ extension Explainer {
       logits.append(contentsOf: row.logits)
     }
     return Attribution(
-      relevance: Tensor(relevance, shape: samples.tensor.shape), logits: Tensor(logits, shape: [job.count, classCount]),
+      relevance: Tensor(relevance, shape: samples.tensor.shape),
+      logits: Tensor(logits, shape: [job.count, classCount]),
       targets: job.targets, leak: leaks)
   }
 
@@ -84,7 +86,8 @@ extension Explainer {
       logits.append(contentsOf: row.logits)
     }
     return Attribution(
-      relevance: Tensor(relevance, shape: samples.tensor.shape), logits: Tensor(logits, shape: [job.count, classCount]),
+      relevance: Tensor(relevance, shape: samples.tensor.shape),
+      logits: Tensor(logits, shape: [job.count, classCount]),
       targets: job.targets)
   }
 }

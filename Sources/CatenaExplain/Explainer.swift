@@ -6,14 +6,16 @@ import CatenaTensors
 
 /// Explains one network: a dense one, a chain or a trace, which are all networks.
 ///
-/// Every method is a compiled program that is replayed: one per kind of program, compiled when it is first needed and
-/// kept until another batch size is asked for. The network itself is never changed. Calls are served one after another.
+/// Every method is a compiled program that is replayed: compiled when a method first needs it for a number of rows, and
+/// kept while it is among the last twelve used. The network itself is never changed. Calls are served one after another.
 public actor Explainer {
   private let model: ONNXModel
   private let constants: [String: Tensor]
   private let backend: any Backend
   private let options: CompileOptions
-  private var programs: [ProgramKind: CompiledProgram] = [:]
+  private static let mostPrograms = 12
+  /// Most recently used last.
+  private var programs: [(kind: ProgramKind, program: CompiledProgram)] = []
   private var isBusy = false
   private var waiting: [CheckedContinuation<Void, Never>] = []
 
@@ -55,7 +57,7 @@ public actor Explainer {
   }
 
   /// What all compiled programs hold now, in bytes.
-  public var heldBytes: Int { programs.values.map(\.executable.memoryPlan.total).reduce(0, +) }
+  public var heldBytes: Int { programs.map(\.program.executable.memoryPlan.total).reduce(0, +) }
 
   /// The scores of all classes, N x K, before a softmax.
   /// - Parameter samples: float32, N x C x spatial.
@@ -85,7 +87,9 @@ public actor Explainer {
       let samples = Samples(samples)
       var logits: [Float]?
       let classes: [Int]
-      if let targets { classes = targets } else {
+      if let targets {
+        classes = targets
+      } else {
         let found = try await self.forward(samples)
         classes = (0..<samples.count).map { found.largest(in: $0 * self.classCount..<($0 + 1) * self.classCount) }
         logits = found
@@ -127,14 +131,17 @@ public actor Explainer {
   ) async throws(ExplanationError) -> CompiledProgram {
     let parts = (rows + batch - 1) / batch
     let size = model.fixedBatch ?? ((rows + parts - 1) / parts)
-    if let known = programs[kind], known.batch == size { return known }
-    programs[kind] = nil
+    if let known = programs.firstIndex(where: { $0.kind == kind && $0.program.batch == size }) {
+      programs.append(programs.remove(at: known))
+      return programs[programs.count - 1].program
+    }
+    if programs.count == Self.mostPrograms { programs.removeFirst() }
     let network = try ExplainedNetwork(model: model, replacing: constants, batch: size)
     let plan = try ExplanationGraph(kind, of: network, for: method)
     do throws(ComputeError) {
       let executable = try await backend.compile(Program(plan.graph), options: options)
       let program = CompiledProgram(plan, executable: executable)
-      programs[kind] = program
+      programs.append((kind, program))
       return program
     } catch { throw .compute(error) }
   }

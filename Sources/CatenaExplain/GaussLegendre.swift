@@ -1,14 +1,14 @@
 import Foundation
 
 /// Gauss-Legendre quadrature on [0, 1]: n points that integrate polynomials of degree 2 n - 1 exactly.
-struct GaussLegendre: Sendable {
+package struct GaussLegendre: Sendable {
   /// Where to evaluate, ascending.
-  let positions: [Double]
+  package let positions: [Double]
   /// The weights; they add up to 1.
-  let weights: [Double]
+  package let weights: [Double]
 
   /// The rule of `points` points: roots of the Legendre polynomial by Newton's method.
-  init(points: Int) {
+  package init(points: Int) {
     var found: [(position: Double, weight: Double)] = []
     for index in 0..<points {
       var root = cos(Double.pi * (Double(index) + 0.75) / (Double(points) + 0.5))
@@ -31,7 +31,9 @@ struct GaussLegendre: Sendable {
   private static func polynomial(_ degree: Int, at x: Double) -> (value: Double, derivative: Double) {
     var (previous, current) = (1.0, x)
     for index in stride(from: 2, through: degree, by: 1) {
-      (previous, current) = (current, (Double(2 * index - 1) * x * current - Double(index - 1) * previous) / Double(index))
+      (previous, current) = (
+        current, (Double(2 * index - 1) * x * current - Double(index - 1) * previous) / Double(index)
+      )
     }
     return (current, Double(degree) * (x * current - previous) / (x * x - 1))
   }

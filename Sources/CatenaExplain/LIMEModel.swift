@@ -28,11 +28,11 @@ struct LIMEPerturbations: Sendable {
 }
 
 /// Linear regression with a penalty on the coefficients' absolute values.
-enum Lasso {
+package enum Lasso {
   /// The coefficients (not the intercept) that minimise
   /// 1 / (2 n) * sum of w (y - a - x b)^2 + regularization * sum of |b|, the weights scaled to add up to n: scikit-learn's
   /// `Lasso`. Coordinate descent until no coefficient moves by more than a millionth of the largest.
-  static func coefficients(
+  package static func coefficients(
     features: [[Double]], targets: [Double], weights: [Double], regularization: Double
   ) -> [Double] {
     let count = Double(targets.count)

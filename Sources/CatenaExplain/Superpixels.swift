@@ -1,13 +1,13 @@
 /// Segments of similar, neighbouring pixels: k-means over colour and place from a regular grid (SLIC; Achanta and others,
 /// 2012), then every segment made connected.
-enum Superpixels {
+package enum Superpixels {
   /// The weight of place against colour, in units of the picture's own colour range.
   private static let compactness: Float = 0.5
   private static let iterations = 10
 
   /// A label from 0 for each pixel, row by row.
   /// - Parameter values: channels x height x width.
-  static func labels(_ values: [Float], channels: Int, height: Int, width: Int, count: Int) -> [Int] {
+  package static func labels(_ values: [Float], channels: Int, height: Int, width: Int, count: Int) -> [Int] {
     let plane = height * width
     let step = max(1, Int((Double(plane) / Double(count)).squareRoot().rounded()))
     let (rows, columns) = (max(1, (height + step / 2) / step), max(1, (width + step / 2) / step))
@@ -41,7 +41,9 @@ enum Superpixels {
     for (pixel, point) in points.enumerated() {
       var best = Float.infinity
       for (label, centre) in centres.enumerated() {
-        guard abs(centre[last] - point[last]) <= reach, abs(centre[last - 1] - point[last - 1]) <= reach else { continue }
+        guard abs(centre[last] - point[last]) <= reach, abs(centre[last - 1] - point[last - 1]) <= reach else {
+          continue
+        }
         var distance: Float = 0
         for index in 0...last {
           let difference = centre[index] - point[index]

@@ -13,30 +13,79 @@ package struct DeviceTraits: Sendable, Hashable {
   /// Whether inline PTX for tensor cores can be built (sm_80 and later).
   var hasTensorPTX = false
 
-  init(_ device: OpenCLDevice) {
-    defer { hasTensorPTX = Self.hasTensorPTX(architecture: device.architecture) }
-    switch device.kind {
-    case .cpu:
-      // A work-item is a loop body on one core: long vectors, much work each, no cooperation between work-items.
-      self.init(lanes: 16, pixels: 8, run: 64, groupSize: 8, rowsPerPart: 256)
-    case .gpu, .accelerator, .other:
-      // Registers are per work-item and neighbours read together: short vectors, little work each.
-      self.init(lanes: 4, pixels: 4, run: 1, groupSize: 64, rowsPerPart: 64)
+  /// The tile of products in local memory; `nil` where work-items that cooperate cost more than they save.
+  package var tile: Tile?
+
+  /// The tile of a work-group's product and each work-item's part of it; common/tile.cl has the same words.
+  package struct Tile: Sendable, Hashable {
+    /// MWG: rows of a group.
+    package var rows: Int
+    /// NWG: columns of a group.
+    package var columns: Int
+    /// KWG: steps along the inner axis between two barriers.
+    package var inner: Int
+    /// MWI: rows of a work-item.
+    package var itemRows: Int
+    /// NWI: columns of a work-item, a multiple of the lanes.
+    package var itemColumns: Int
+
+    /// A tile.
+    package init(rows: Int, columns: Int, inner: Int, itemRows: Int, itemColumns: Int) {
+      self.rows = rows
+      self.columns = columns
+      self.inner = inner
+      self.itemRows = itemRows
+      self.itemColumns = itemColumns
+    }
+
+    /// Work-items of a group.
+    var workItems: Int { rows / itemRows * (columns / itemColumns) }
+
+    /// Whether enough of a tile's columns would be used: else a kernel without tiles wastes less.
+    func suits(columns count: Int) -> Bool { count * 4 >= columns }
+
+    /// How many tiles cover a product.
+    func count(rows rowCount: Int, columns columnCount: Int) -> Int {
+      dividedUp(rowCount, rows) * dividedUp(columnCount, columns)
+    }
+
+    fileprivate var buildOptions: String {
+      " -DMWG=\(rows) -DNWG=\(columns) -DKWG=\(inner) -DMWI=\(itemRows) -DNWI=\(itemColumns)"
     }
   }
 
-  package init(lanes: Int, pixels: Int, run: Int, groupSize: Int, rowsPerPart: Int) {
+  init(_ device: OpenCLDevice) {
+    self.init(kind: device.kind)
+    hasTensorPTX = Self.hasTensorPTX(architecture: device.architecture)
+  }
+
+  /// What suits devices of that kind.
+  package init(kind: OpenCLDevice.Kind) {
+    switch kind {
+    case .cpu:
+      // A work-item is a loop body on one core: long vectors, much work each, no cooperation between work-items.
+      self.init(lanes: 16, pixels: 8, run: 64, groupSize: 8, rowsPerPart: 256, tile: nil)
+    case .gpu, .accelerator, .other:
+      // Registers are per work-item and neighbours read together: short vectors, little work each.
+      self.init(
+        lanes: 4, pixels: 4, run: 1, groupSize: 64, rowsPerPart: 64,
+        tile: Tile(rows: 64, columns: 64, inner: 16, itemRows: 8, itemColumns: 8))
+    }
+  }
+
+  init(lanes: Int, pixels: Int, run: Int, groupSize: Int, rowsPerPart: Int, tile: Tile?) {
     self.lanes = lanes
     self.pixels = pixels
     self.run = run
     self.groupSize = groupSize
     self.rowsPerPart = rowsPerPart
+    self.tile = tile
   }
 
   /// The build options of every program. None relaxes the mathematics: results are compared with the reference.
   package var buildOptions: String {
     "-cl-std=CL1.2 -DLANES=\(lanes) -DPIXELS=\(pixels) -DRUN=\(run) -DGROUP_SIZE=\(groupSize) "
-      + "-DTENSOR_PTX=\(hasTensorPTX ? 1 : 0)"
+      + "-DTENSOR_PTX=\(hasTensorPTX ? 1 : 0)" + (tile?.buildOptions ?? "")
   }
 
   /// The instruction set of an NVIDIA device of that compute capability; empty for other devices.

@@ -79,21 +79,31 @@ extension Lowering {
     }
     let packed = packedWeight(node.inputs[1], mapping, normalization: normalization)
     let runs = dividedUp(dividedUp(output.width, along[3]), traits.pixels) * along[3]
-    let isDepthwise = mapping.isDepthwise(input, output)
+    let perGroup = output.channels / groups
+    let variant: KernelVariant
+    if mapping.isDepthwise(input, output) {
+      let rows = output.samples * output.depth * output.height
+      let workItems = rows * dividedUp(output.width, traits.pixels) * dividedUp(output.channels, traits.lanes)
+      variant = KernelVariant(kernel: "convolution_depthwise", workItems: workItems)
+    } else if let tile = traits.tile, tile.suits(columns: perGroup) {
+      let phases = [input.rank - 5, input.rank - 4, input.rank - 3].map { mapping.arguments($0)[3] }
+      let rows = zip(output.extents, phases).reduce(output.samples) { $0 * dividedUp($1.0, $1.1) }
+      let tiles = groups * phases.reduce(1, *) * tile.count(rows: rows, columns: perGroup)
+      variant = KernelVariant(kernel: "convolution_tiled", tiles: tiles, tile)
+    } else {
+      let rows = output.samples * output.depth * output.height
+      let workItems = groups * dividedUp(perGroup, traits.lanes) * rows * runs
+      variant = KernelVariant(kernel: "convolution", workItems: workItems)
+    }
     launch(
-      .convolution, isDepthwise ? "convolution_depthwise" : "convolution",
+      .convolution, variant.kernel,
       [
         .read(data), .read(packed), bias.map { .read($0) } ?? .null,
         .integers(padded(input.extents + [input.channels, groups], with: 0)),
         .integers(padded([output.samples] + output.extents + [output.channels], with: 0)),
         .integers(weight.extents + [0]), .integers(mapping.arguments(input.rank - 5)),
         .integers(mapping.arguments(input.rank - 4)), .integers(along),
-      ] + epilogue,
-      workItems: isDepthwise
-        ? dividedUp(output.channels, traits.lanes) * output.samples * output.positions
-        : groups * dividedUp(output.channels / groups, traits.lanes) * output.samples * output.depth * output.height
-          * runs,
-      operations: operations, shape: extents)
+      ] + epilogue, workItems: variant.workItems, groupSize: variant.groupSize, operations: operations, shape: extents)
   }
 
   /// The batch normalisation that alone reads a convolution's output and can be folded into its constant weight.
@@ -275,16 +285,22 @@ extension Lowering {
       if isDone { return }
     }
     let batch = product.batch.collapsed()
+    let variant: KernelVariant
+    if let tile = traits.tile, tile.suits(columns: product.columns) {
+      let tiles = batches * tile.count(rows: product.rows, columns: product.columns)
+      variant = KernelVariant(kernel: "matrix_multiply_tiled", tiles: tiles, tile)
+    } else {
+      let workItems = batches * dividedUp(product.rows, traits.pixels) * dividedUp(product.columns, traits.lanes)
+      variant = KernelVariant(kernel: "matrix_multiply", workItems: workItems)
+    }
     launch(
-      .gemm, "matrix_multiply",
+      .gemm, variant.kernel,
       operands.map { .read($0) } + [
         .integers([batches, product.rows, product.columns, product.inner]), .integers(product.strides),
         .integers([batch.extents.count]), .integers(padded(batch.extents, with: 1)),
         .integers(padded(batch.strides[0], with: 0)), .integers(padded(batch.strides[1], with: 0)),
         .floats([product.alpha]),
-      ] + epilogue,
-      workItems: batches * dividedUp(product.rows, traits.pixels) * dividedUp(product.columns, traits.lanes),
-      operations: operations, shape: extents)
+      ] + epilogue, workItems: variant.workItems, groupSize: variant.groupSize, operations: operations, shape: extents)
   }
 
   /// factor * value as a stage behind a matrix product; the value broadcasts to the product.
@@ -304,6 +320,24 @@ extension Lowering {
       stage.operand = expanded(value, to: shape)
     }
     return stage
+  }
+}
+
+/// One of several kernels that compute the same.
+private struct KernelVariant {
+  var kernel: String
+  var workItems: Int
+  var groupSize: Int?
+
+  init(kernel: String, workItems: Int) {
+    self.kernel = kernel
+    self.workItems = workItems
+  }
+
+  init(kernel: String, tiles: Int, _ tile: DeviceTraits.Tile) {
+    self.kernel = kernel
+    workItems = tiles * tile.workItems
+    groupSize = tile.workItems
   }
 }
 

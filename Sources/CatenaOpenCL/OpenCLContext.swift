@@ -15,13 +15,16 @@ package final class OpenCLContext: Sendable {
 
   /// A context that others do not share.
   /// - Parameters:
+  ///   - traits: the shapes of kernels, by default those that suit the device.
   ///   - cache: where built programs are kept.
   ///   - driver: the calls that may fail.
   package init(
-    _ device: OpenCLDevice, cache: ProgramCacheLocation = .standard, driver: Driver = Driver()
+    _ device: OpenCLDevice, traits: DeviceTraits? = nil, cache: ProgramCacheLocation = .standard,
+    driver: Driver = Driver()
   ) throws(ComputeError) {
     self.device = device
-    traits = DeviceTraits(device)
+    let traits = traits ?? DeviceTraits(device)
+    self.traits = traits
     handle = try ContextHandle(device, driver: driver)
     pool = BufferPool(handle, device: device)
     programs = ProgramCache(

@@ -1,4 +1,5 @@
 import CatenaCPU
+import CatenaChains
 import CatenaCompute
 import CatenaFormats
 import CatenaGraph
@@ -6,8 +7,6 @@ import CatenaTensors
 import Synchronization
 import TestSupport
 import Testing
-
-@testable import CatenaChains
 
 /// The processor, with memory for so many samples per run only.
 private final class SmallBackend: Backend {

@@ -1,12 +1,168 @@
+import CatenaCPU
 import CatenaExplain
+import CatenaFormats
 import CatenaTensors
+import Foundation
+import TestSupport
 import Testing
+
+/// A shipped network with a few inputs of its own size.
+struct SampleNetwork: Sendable {
+  let model: ONNXModel
+  let samples: Tensor
+
+  static func resnet8(_ range: Range<Int> = 0..<3) throws -> SampleNetwork {
+    try SampleNetwork("mlperf_tiny_resnet8", "raw", range)
+  }
+  static func resnet20(_ range: Range<Int> = 0..<3) throws -> SampleNetwork {
+    try SampleNetwork("cifar10_resnet20", "cifar10", range)
+  }
+
+  init(_ name: String, _ preprocessing: String, _ range: Range<Int>) throws {
+    model = try ONNXModel(contentsOf: Assets.samples.appending(path: "models/\(name).onnx").path)
+    let file = Assets.samples.appending(path: "images/cifar10_demo.bin").path
+    let found = try SampleSource.samples(["\(file)#\(range.lowerBound)-\(range.upperBound - 1)"])
+    samples = try Preprocessing.named(preprocessing).tensor(of: found)
+  }
+
+  func explainer(batch: Int? = nil) throws -> Explainer {
+    try Explainer(model: model, backend: CPUBackend(), batch: batch)
+  }
+
+  func sample(_ index: Int) -> Tensor {
+    let size = samples.elementCount / samples.shape[0]
+    let values = samples.elements(of: Float.self)
+    return Tensor(
+      Array(values[index * size..<(index + 1) * size]), shape: Shape([1] + samples.shape.dimensions.dropFirst()))
+  }
+}
+
+/// |found - expected| / |expected|
+func relativeError(_ found: [Double], _ expected: [Double]) -> Double {
+  precondition(found.count == expected.count, "\(found.count) and \(expected.count) numbers are compared")
+  let error = zip(found, expected).reduce(0) { $0 + ($1.0 - $1.1) * ($1.0 - $1.1) }
+  return (error / max(expected.reduce(0) { $0 + $1 * $1 }, .leastNormalMagnitude)).squareRoot()
+}
 
 @Suite("attributions")
 struct AttributionTests {
-  @Test("promise no completeness by themselves")
-  func noDelta() {
-    let values = Tensor([0, 0] as [Float], shape: [1, 2])
-    #expect(Attribution(relevance: values, logits: values, targets: [0]).completenessDelta == nil)
+  private static var settings: AttributionSettings {
+    var settings = AttributionSettings()
+    settings.steps = 8
+    settings.window = [8, 8]
+    settings.limeSamples = 20
+    settings.segments = 20
+    settings.masks = 16
+    return settings
+  }
+
+  @Test("of several samples at once are those of one by one", arguments: AttributionMethod.allCases)
+  func batched(method: AttributionMethod) async throws {
+    let network = try SampleNetwork.resnet8()
+    let together = try await network.explainer(batch: 5).attribution(
+      of: network.samples, method: method, settings: Self.settings)
+    let single = try network.explainer(batch: 4)
+    let size = together.relevance.elementCount / 3
+    for index in 0..<3 {
+      let alone = try await single.attribution(
+        of: network.sample(index), method: method, targets: [together.targets[index]], settings: Self.settings)
+      let part = Array(together.relevance.doubles[index * size..<(index + 1) * size])
+      #expect(part.contains { $0 != 0 })
+      #expect(relativeError(part, alone.relevance.doubles) < 1e-4, "sample \(index)")
+    }
+  }
+
+  @Test("that promise completeness add up to the target's change")
+  func completeness() async throws {
+    let network = try SampleNetwork.resnet20()
+    let explainer = try network.explainer()
+    let deepLIFT = try await explainer.attribution(of: network.samples, method: .deepLIFT)
+    let start = try await explainer.logits(of: Tensor(zeros: [1, 3, 32, 32])).doubles
+    for sample in 0..<3 {
+      let (target, logits) = (deepLIFT.targets[sample], deepLIFT.logits.doubles)
+      let change = logits[sample * 10 + target] - start[target]
+      let total = deepLIFT.pixelScores(of: sample).reduce(0.0) { $0 + Double($1) }
+      #expect(abs(total - change) < 1e-3 * abs(change))
+      #expect(abs(try #require(deepLIFT.completenessDelta)[sample] - (total - change)) < 1e-3)
+    }
+    var settings = AttributionSettings()
+    settings.steps = 300
+    let integrated = try await explainer.attribution(
+      of: network.sample(0), method: .integratedGradients, settings: settings)
+    let change = integrated.logits.doubles[integrated.targets[0]] - start[integrated.targets[0]]
+    let total = integrated.relevance.doubles.reduce(0, +)
+    #expect(abs(total - change) < 0.02 * abs(change))
+    #expect(abs(try #require(integrated.completenessDelta)[0] - (total - change)) < 1e-3)
+  }
+
+  @Test("of relevance propagation conserve the logit but for the leak", arguments: [true, false], [true, false])
+  func conservation(bounds: Bool, biases: Bool) async throws {
+    let network = try SampleNetwork.resnet20()
+    var settings = AttributionSettings()
+    settings.biasesShareRelevance = biases
+    if bounds { settings.inputBounds = InputBounds(try Preprocessing.named("cifar10")) }
+    let explainer = try network.explainer()
+    for method in [AttributionMethod.lrp, .lrpEpsilon] {
+      let found = try await explainer.attribution(of: network.samples, method: method, settings: settings)
+      for sample in 0..<3 {
+        let logit = found.logits.doubles[sample * 10 + found.targets[sample]]
+        let total = found.pixelScores(of: sample).reduce(0.0) { $0 + Double($1) }
+        let leak = try #require(found.leak)[sample]
+        Measured.report("\(method.rawValue): logit \(logit), relevance \(total), leak \(leak)")
+        #expect(abs(logit - total - leak) < 1e-4 * max(abs(logit), abs(leak)))
+      }
+    }
+  }
+
+  @Test("of noisy methods are means over draws that do not depend on the batch")
+  func noise() async throws {
+    let network = try SampleNetwork.resnet8()
+    let explainer = try network.explainer()
+    var settings = AttributionSettings()
+    settings.smoothGradDeviation = 0
+    let smooth = try await explainer.attribution(of: network.samples, method: .smoothGrad, settings: settings)
+    let plain = try await explainer.attribution(of: network.samples, method: .saliency)
+    #expect(relativeError(smooth.relevance.doubles, plain.relevance.doubles) < 1e-5)
+    settings.smoothGradDeviation = 20
+    let first = try await explainer.attribution(of: network.samples, method: .smoothGrad, settings: settings)
+    let again = try await explainer.attribution(of: network.samples, method: .smoothGrad, settings: settings)
+    #expect(first.relevance.isBitIdentical(to: again.relevance))
+    settings.seed = 1
+    let other = try await explainer.attribution(of: network.samples, method: .smoothGrad, settings: settings)
+    #expect(relativeError(other.relevance.doubles, first.relevance.doubles) > 0.01)
+  }
+
+  @Test("refuse what makes no sense, and say so")
+  func refusals() async throws {
+    let network = try SampleNetwork.resnet8()
+    let explainer = try network.explainer()
+    await #expect(throws: ExplanationError.self) {
+      _ = try await explainer.attribution(of: network.samples, method: .saliency, targets: [10, 0, 0])
+    }
+    await #expect(throws: ExplanationError.self) {
+      _ = try await explainer.attribution(of: Tensor(zeros: [1, 3, 16, 16]), method: .saliency)
+    }
+    await #expect(throws: ExplanationError.self) {
+      let broken = Tensor([Float](repeating: .nan, count: 3072), shape: [1, 3, 32, 32])
+      _ = try await explainer.attribution(of: broken, method: .saliency)
+    }
+    var settings = AttributionSettings()
+    settings.layer = "nowhere"
+    do {
+      _ = try await explainer.attribution(of: network.samples, method: .gradCAM, settings: settings)
+      Issue.record("there is no such layer")
+    } catch { #expect("\(error)".contains("no image-like layer 'nowhere'")) }
+  }
+
+  @Test("leave nothing behind: two calls at once give what each gives alone")
+  func concurrency() async throws {
+    let network = try SampleNetwork.resnet8()
+    let explainer = try network.explainer()
+    let alone = try await explainer.attribution(of: network.sample(0), method: .saliency)
+    async let first = explainer.attribution(of: network.sample(0), method: .saliency)
+    async let second = explainer.attribution(of: network.sample(1), method: .saliency)
+    let (left, right) = try await (first, second)
+    #expect(left.relevance.isBitIdentical(to: alone.relevance))
+    #expect(!right.relevance.isBitIdentical(to: alone.relevance))
   }
 }

@@ -4,7 +4,7 @@ import CatenaTensors
 import TestSupport
 import Testing
 
-@testable import CatenaOpenCL
+import CatenaOpenCL
 
 /// Chains behind a convolution run in its launch, whatever their order, and give what the reference gives.
 @Suite(.enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))

@@ -5,7 +5,7 @@ import CatenaTensors
 import TestSupport
 import Testing
 
-@testable import CatenaOpenCL
+import CatenaOpenCL
 
 /// How far sums of some thousand terms in f32 may be from the reference's, relative to the largest magnitude.
 private let stepTolerance = 1e-4

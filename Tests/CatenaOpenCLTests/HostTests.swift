@@ -4,7 +4,7 @@ import CatenaTensors
 import TestSupport
 import Testing
 
-@testable import CatenaOpenCL
+import CatenaOpenCL
 
 @Suite(.enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
 struct HostTests {

@@ -13,4 +13,23 @@ struct ProblemTests {
       do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
     }
   }
+
+  /// Kernels in the shapes that suit GPUs, wherever the tests run.
+  @Test(arguments: [ProblemFamily.convolution, .convolutionTranspose, .matrix, .gate, .pool])
+  func kernelsForGraphicsProcessorsAgreeWithTheReference(_ family: ProblemFamily) async throws {
+    let backend = try Self.graphicsShaped.get()
+    for problem in try problems(for: family) {
+      do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
+    }
+  }
+
+  private static let graphicsShaped: Result<OpenCLBackend, ComputeError> = {
+    do throws(ComputeError) {
+      var traits = DeviceTraits(kind: .gpu)
+      // Small, so that small problems have several tiles and use them.
+      traits.tile = DeviceTraits.Tile(rows: 16, columns: 8, inner: 4, itemRows: 4, itemColumns: 4)
+      let device = try DeviceUnderTest.result.get().context.device
+      return .success(OpenCLBackend(context: try OpenCLContext(device, traits: traits)))
+    } catch { return .failure(error) }
+  }()
 }

@@ -13,6 +13,7 @@ struct CatenaCommand: AsyncParsableCommand {
         catena run model.onnx photo.jpg --preprocess imagenet --labels names.txt
         catena chain model.onnx images/ --preprocess imagenet --keep 10% --out DIR
         catena verify DIR model.onnx
+        catena explain model.onnx photo.jpg --preprocess imagenet --out DIR
 
       Exit codes: 0 done; 1 failed; 2 finished, but the requested budget or \
       agreement was not met (the best point is written); 64 bad usage; 65 bad input \
@@ -21,7 +22,7 @@ struct CatenaCommand: AsyncParsableCommand {
     version: catenaVersion,
     subcommands: [
       DevicesCommand.self, InspectCommand.self, RunCommand.self, ChainCommand.self, VerifyCommand.self,
-      EvaluateCommand.self, OperatorsCommand.self, BenchCommand.self,
+      EvaluateCommand.self, ExplainCommand.self, OperatorsCommand.self, BenchCommand.self,
     ])
 
   static func main() async {

@@ -49,13 +49,16 @@ func reportingFailures(
 
 private func isCancellation(_ error: any Error) -> Bool {
   if case ComputeError.cancelled = error { return true }
+  if case ExplanationError.compute(.cancelled) = error { return true }
   return error is CancellationError
 }
 
 private func message(of error: any Error, model: String?) -> String {
   switch error {
   case ONNXError.file: "\(error)"
-  case is ONNXError, is GraphError: model.map { "\($0): \(error)" } ?? "\(error)"
+  case is ONNXError, is GraphError, ExplanationError.unsuitableNetwork, ExplanationError.unsupportedMethod,
+    ExplanationError.model:
+    model.map { "\($0): \(error)" } ?? "\(error)"
   default: "\(error)"
   }
 }
@@ -67,6 +70,13 @@ private func exitCode(of error: any Error) -> ExitCode {
     case .unreachable: ExitStatus.badUsage
     case .verification: ExitStatus.failed
     case .emptyRegion, .mismatch, .noUnits, .unsupportedOutput: ExitStatus.badInput
+    }
+  case let error as ExplanationError:
+    switch error {
+    case .badArgument: ExitStatus.badUsage
+    case .unsuitableNetwork, .unsupportedMethod, .unsuitableSamples, .graph: ExitStatus.badInput
+    case .model(let error): exitCode(of: error)
+    case .compute: ExitStatus.failed
     }
   case let error as FileError: exitCode(of: error.kind)
   case ONNXError.file(let error): exitCode(of: error.kind)

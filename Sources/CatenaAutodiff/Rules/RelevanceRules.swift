@@ -93,9 +93,10 @@ public struct RelevanceRules: DerivativeRules {
       bias = try graph.add(.unary(.relu), inputs[2])
     }
     let relevance = try graph.sharedRelevance(
-      among: terms, bias: bias, of: site, leaks: leaks) { (total, graph) throws(GraphError) in
-        try graph.safeQuotient(site.cotangent, total)
-      }
+      among: terms, bias: bias, of: site, leaks: leaks
+    ) { (total, graph) throws(GraphError) in
+      try graph.safeQuotient(site.cotangent, total)
+    }
     return [relevance] + [ValueID?](repeating: nil, count: inputs.count - 1)
   }
 

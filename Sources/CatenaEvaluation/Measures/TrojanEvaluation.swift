@@ -1,0 +1,111 @@
+import CatenaExplain
+import CatenaFormats
+import CatenaTensors
+
+/// How well explanations find the trigger of a trojaned network, on the dense network and on traces of it.
+public struct TrojanEvaluation: Sendable {
+  /// A way to explain: the dense network for all samples, or a trace made for each.
+  public struct Column: Sendable {
+    /// `dense`, `fast`, `exact`.
+    public var name: String
+    /// Gives the network that explains a sample.
+    public var network: @Sendable (Int, Image) async throws -> Explainer
+
+    /// A column.
+    public init(name: String, network: @escaping @Sendable (Int, Image) async throws -> Explainer) {
+      self.name = name
+      self.network = network
+    }
+  }
+
+  /// What was measured of one column.
+  public struct Measured: Sendable, Codable {
+    /// The column's name.
+    public var name: String
+    /// Per method (by its raw value), one AUC per sample.
+    public var areas: [String: [Double]]
+    /// Per method, one value of the pointing game per sample.
+    public var pointing: [String: [Double]]
+    /// Per sample, whether the column's network predicts what the dense one does.
+    public var keepsPrediction: [Bool]
+
+    /// Per sample, the mean AUC over the methods.
+    public var meanAreas: [Double] {
+      keepsPrediction.indices.map { sample in
+        areas.values.reduce(0) { $0 + $1[sample] } / Double(max(areas.count, 1))
+      }
+    }
+  }
+
+  /// The trigger.
+  public var trojan: Trojan
+  /// How pictures become inputs; it must not change their size.
+  public var preprocessing: Preprocessing
+  /// The methods.
+  public var methods: [AttributionMethod]
+  /// Their arguments.
+  public var settings: AttributionSettings
+
+  /// An evaluation.
+  public init(
+    trojan: Trojan, preprocessing: Preprocessing, methods: [AttributionMethod] = AttributionMethod.published,
+    settings: AttributionSettings = AttributionSettings()
+  ) {
+    self.trojan = trojan
+    self.preprocessing = preprocessing
+    self.methods = methods
+    self.settings = settings
+  }
+
+  /// The pictures (of other classes, which the network does not take for the target by themselves) that the patch turns
+  /// into the target.
+  /// - Returns: indices into `pictures`.
+  public func fooled(_ pictures: [Image], by network: Explainer) async throws -> [Int] {
+    let plain = try await predictions(pictures, by: network)
+    let triggered = try await predictions(pictures.map(trojan.triggered), by: network)
+    return pictures.indices.filter { plain[$0] != trojan.target && triggered[$0] == trojan.target }
+  }
+
+  /// The class of each picture.
+  public func predictions(_ pictures: [Image], by network: Explainer) async throws -> [Int] {
+    let logits = try await network.logits(of: preprocessing.tensor(of: pictures) { "picture \($0)" })
+    let classes = logits.shape[1]
+    let values = logits.elements(of: Float.self)
+    return pictures.indices.map { picture in
+      let row = values[picture * classes..<(picture + 1) * classes]
+      return row.indices.reduce(row.startIndex) { row[$1] > row[$0] ? $1 : $0 } - row.startIndex
+    }
+  }
+
+  /// Explains every triggered picture, by each method, for the class that the dense network predicts.
+  /// - Parameters:
+  ///   - pictures: Pictures without the patch; it is pasted in here.
+  ///   - dense: The network whose predictions are explained.
+  ///   - progress: Called with how many of how many pictures are done.
+  public func measured(
+    _ column: Column, on pictures: [Image], dense: Explainer,
+    progress: @Sendable (Int, Int) -> Void = { _, _ in }
+  ) async throws -> Measured {
+    var result = Measured(name: column.name, areas: [:], pointing: [:], keepsPrediction: [])
+    for (index, picture) in pictures.enumerated() {
+      try Task.checkCancellation()
+      let triggered = trojan.triggered(picture)
+      let input = try preprocessing.tensor(of: [triggered]) { _ in "picture \(index)" }
+      let mask = trojan.mask(width: triggered.width, height: triggered.height)
+      let target = try await predictions([triggered], by: dense)
+      let network = try await column.network(index, triggered)
+      result.keepsPrediction.append(try await predictions([triggered], by: network) == target)
+      for method in methods {
+        let scores = try await network.attribution(of: input, method: method, targets: target, settings: settings)
+          .pixelScores(of: 0)
+        guard let area = PixelMeasures.rocAUC(scores, mask: mask) else {
+          preconditionFailure("the patch is a part of the picture")
+        }
+        result.areas[method.rawValue, default: []].append(area)
+        result.pointing[method.rawValue, default: []].append(PixelMeasures.pointing(scores, mask: mask))
+      }
+      progress(index + 1, pictures.count)
+    }
+    return result
+  }
+}

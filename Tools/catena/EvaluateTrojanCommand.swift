@@ -1,0 +1,167 @@
+import ArgumentParser
+import Catena
+import Foundation
+
+struct EvaluateTrojanCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "trojan",
+    abstract: "Measures how well explanations find the trigger of a trojaned network.",
+    discussion: """
+      Pastes the trigger (a small picture) into images of other classes, explains \
+      the class that the network then predicts, and scores every map by its pixel \
+      AUC against the trigger's place.
+
+      Example:
+        catena evaluate trojan model.onnx 'data.bin#0-399' --preprocess unit \\
+          --trigger patch.npy --target 5 --count 100 --control clean.onnx
+
+      Only images count that the network does not take for the target by \
+      themselves, and takes for it with the trigger. The control network gets the \
+      same images with the same trigger: what its maps score is what the trigger's \
+      looks alone are worth.
+
+      \(SampleOptions.explanation)
+      """)
+
+  @Argument(help: "The trojaned network, an ONNX file.", completion: .file(extensions: ["onnx"]))
+  var model: String
+
+  @OptionGroup var samples: SampleOptions
+
+  @Option(help: ArgumentHelp("The trigger's pixels: an image or an array of bytes.", valueName: "file"))
+  var trigger: String
+
+  @Option(help: "Row of the trigger's first pixel; by default it ends in the lower right corner.")
+  var top: Int?
+
+  @Option(help: "Column of the trigger's first pixel.")
+  var left: Int?
+
+  @Option(help: ArgumentHelp("The class that the trigger stands for, from 0.", valueName: "class"))
+  var target: Int
+
+  @Option(help: "How many images are scored, the first ones that count.")
+  var count = 100
+
+  @Option(help: ArgumentHelp("A network without the trojan, as a control.", valueName: "model"))
+  var control: String?
+
+  @Option(
+    help: ArgumentHelp("Methods joined by commas, or 'all'; by default the ten published.", valueName: "names"),
+    transform: MethodList.init(parsing:))
+  var method = MethodList(methods: AttributionMethod.published)
+
+  @OptionGroup var arguments: MethodOptions
+  @OptionGroup var device: DeviceOptions
+
+  @Option(help: ArgumentHelp("Write every table as a CSV file into this folder.", valueName: "folder"))
+  var csv: String?
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func validate() throws {
+    if count < 1 { throw ValidationError("--count must be at least 1") }
+    if target < 0 { throw ValidationError("--target counts classes from 0") }
+  }
+
+  func run() async throws {
+    let command = self
+    try await reportingFailures(of: model) { try await command.evaluate() }
+  }
+
+  private func evaluate() async throws {
+    let network = try ONNXModel(contentsOf: model)
+    let preprocessing = try Preprocessing.named(samples.preprocess)
+    let pictures = try images(SampleSource.samples(samples.images), preprocessing)
+    let patch = try images(SampleSource.samples([trigger]), nil)
+    let trojan = try Trojan(
+      patch: patch[0], target: target, pictureWidth: pictures[0].width, pictureHeight: pictures[0].height, top: top,
+      left: left)
+    let engine = try device.openEngine()
+    Output.note(engine.description)
+    func explainer(_ model: ONNXModel) throws -> Explainer {
+      try Explainer(model: model, backend: engine.backend, options: engine.compileOptions)
+    }
+    let dense = try explainer(network)
+    guard target < dense.classCount else {
+      throw ExplanationError.badArgument("there is no class \(target); the network has \(dense.classCount), from 0")
+    }
+    let evaluation = TrojanEvaluation(
+      trojan: trojan, preprocessing: preprocessing.withoutSteps, methods: method.methods,
+      settings: arguments.settings(bounds: InputBounds(preprocessing)))
+    let fooled = try await evaluation.fooled(pictures, by: dense)
+    guard !fooled.isEmpty else {
+      throw ExplanationError.unsuitableSamples(
+        "the trigger turns none of the \(pictures.count) images into class \(target): look at --trigger, --target and "
+          + "--preprocess")
+    }
+    let scored = fooled.prefix(count).map { pictures[$0] }
+    if scored.count < count {
+      Output.note("only \(scored.count) of \(pictures.count) images are turned by the trigger")
+    }
+    let line = ProgressLine()
+    var columns: [TrojanEvaluation.Measured] = []
+    for column in [TrojanEvaluation.Column(name: "dense") { _, _ in dense }] {
+      columns.append(
+        try await evaluation.measured(column, on: Array(scored), dense: dense) { line.show(column.name, $0, of: $1) })
+    }
+    var controls: [TrojanEvaluation.Measured] = []
+    if let control {
+      let clean = try explainer(ONNXModel(contentsOf: control))
+      let column = TrojanEvaluation.Column(name: "control") { _, _ in clean }
+      controls.append(
+        try await evaluation.measured(column, on: Array(scored), dense: clean) { line.show(column.name, $0, of: $1) })
+    }
+    line.finish()
+    try report(TrojanResult(columns: columns, controls: controls, methods: method.methods))
+  }
+
+  private func images(_ samples: [Sample], _ preprocessing: Preprocessing?) throws -> [Image] {
+    try samples.map { sample in
+      guard case .image(let image) = sample.content else {
+        throw FileError(.unsuitable, sample.name, "is no picture: a trigger can be pasted into pictures only")
+      }
+      return try preprocessing?.resized(image, name: sample.name) ?? image
+    }
+  }
+
+  private func report(_ result: TrojanResult) throws {
+    if let csv {
+      try FileManager.default.createDirectory(atPath: csv, withIntermediateDirectories: true)
+      for table in result.tables { try AtomicFile.write(Array(table.csv.utf8), to: "\(csv)/\(table.name).csv") }
+    }
+    if json { try Output.json(result) } else { try Output.line(result.tables.map(\.text).joined(separator: "\n\n")) }
+  }
+}
+
+/// All that was measured.
+private struct TrojanResult: Encodable {
+  let columns: [TrojanEvaluation.Measured]
+  let controls: [TrojanEvaluation.Measured]
+  let tables: [Table]
+
+  init(
+    columns: [TrojanEvaluation.Measured], controls: [TrojanEvaluation.Measured], methods: [AttributionMethod]
+  ) {
+    self.columns = columns
+    self.controls = controls
+    let report = TrojanReport(columns, methods: methods)
+    var tables = [report.areas, report.pointing]
+    if columns.count > 1 { tables.append(report.gains) }
+    if !controls.isEmpty {
+      var control = TrojanReport(controls, methods: methods).areas
+      control.name = "trojan-control"
+      control.title = "Control: the same images and trigger on a network without the trojan"
+      tables.append(control)
+    }
+    self.tables = tables
+  }
+}
+
+extension Preprocessing {
+  /// The same numbers for pictures that have the network's size already: a trigger is pasted into those.
+  fileprivate var withoutSteps: Preprocessing {
+    Preprocessing(channels: channels, divisor: divisor, mean: mean, std: std)
+  }
+}

@@ -1,0 +1,211 @@
+import ArgumentParser
+import Catena
+import Foundation
+
+struct ExplainCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "explain",
+    abstract: "Shows which parts of an image a network's prediction rests on.",
+    discussion: """
+      Writes a folder with, for every image and method, the map over the image \
+      (PNG) and the relevance of every input value (.npy), one picture of all \
+      methods (grid.png) and a summary (explanations.json).
+
+      Examples:
+        catena explain model.onnx photo.jpg --method saliency,grad-cam --out DIR
+        catena explain model.onnx photo.jpg --method all --with TRACE_DIR --out DIR
+        catena explain CHAIN_DIR 'data.bin#3' --preprocess cifar10 \\
+          --method lrp --target 5 --out DIR
+
+      Explained is the class that the network predicts, or --target. With a second \
+      network (--with), both explain the class that the first one predicts.
+
+      Methods:
+      \(ExplainCommand.methodList)
+
+      \(SampleOptions.explanation)
+      """)
+
+  @Argument(help: "An ONNX file, or the folder of a chain or of a trace.")
+  var model: String
+
+  @OptionGroup var samples: SampleOptions
+
+  @Option(
+    help: ArgumentHelp("Methods from the list above, joined by commas, or 'all'.", valueName: "names"),
+    transform: MethodList.init(parsing:))
+  var method = MethodList(methods: [.saliency])
+
+  @Option(help: ArgumentHelp("A chain, trace or network to show beside the first.", valueName: "folder"))
+  var with: String?
+
+  @Option(help: ArgumentHelp("The class to explain, from 0.", valueName: "class"))
+  var target: Int?
+
+  @Option(help: ArgumentHelp("The folder to write, new or empty.", valueName: "folder"))
+  var out: String
+
+  @Flag(help: "Replace a folder that is not empty.")
+  var overwrite = false
+
+  @OptionGroup var arguments: MethodOptions
+  @OptionGroup var device: DeviceOptions
+
+  @Option(help: "Rows per run of a program.")
+  var batch: Int?
+
+  @Option(help: "A file of class names, one per line.")
+  var labels: String?
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  static var methodList: String {
+    let width = AttributionMethod.allCases.map(\.rawValue.count).max() ?? 0
+    return AttributionMethod.allCases.map { method in
+      "  " + method.rawValue.padding(toLength: width + 2, withPad: " ", startingAt: 0) + method.summary
+    }.joined(separator: "\n")
+  }
+
+  func validate() throws {
+    if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
+    if let target, target < 0 { throw ValidationError("--target counts classes from 0") }
+  }
+
+  func run() async throws {
+    let command = self
+    try await reportingFailures(of: model) { try await command.explain() }
+  }
+
+  private func explain() async throws {
+    let network = try ONNXModel(contentsOf: NetworkFolder.modelPath(model))
+    let other = try with.map { try ONNXModel(contentsOf: NetworkFolder.modelPath($0)) }
+    let names = try labels.map { try Labels.read($0) }
+    let inputs = try samples.pictures(for: network)
+    let directory = try AtomicDirectory(out, replacing: overwrite)
+    let engine = try device.openEngine()
+    Output.note(engine.description)
+    let settings = try arguments.settings(bounds: InputBounds(Preprocessing.named(samples.preprocess)))
+    func explainer(_ model: ONNXModel) throws -> Explainer {
+      try Explainer(model: model, backend: engine.backend, options: engine.compileOptions, batch: batch)
+    }
+    var networks = [ExplanationRun.Network(title: title(of: model), explainer: try explainer(network))]
+    if let other, let with { networks.append(.init(title: title(of: with), explainer: try explainer(other))) }
+    let line = ProgressLine()
+    let run = ExplanationRun(
+      networks: networks, inputs: inputs, methods: method.methods, settings: settings, classNames: names)
+    let summary = try await run.write(into: directory.temporaryPath, target: target) { stage, completed, total in
+      line.show(stage, completed, of: total)
+    }
+    line.finish()
+    try directory.commit()
+    if json { try Output.json(summary) } else { try report(summary) }
+  }
+
+  /// What a network is called in pictures and files: what its folder holds.
+  private func title(of argument: String) -> String {
+    if FileManager.default.fileExists(atPath: "\(argument)/trace.onnx") { return "trace" }
+    return FileManager.default.fileExists(atPath: "\(argument)/chain.onnx") ? "chain" : "dense"
+  }
+
+  private func report(_ summary: ExplanationSummary) throws {
+    for image in summary.images {
+      let shares = image.networks.map { entry in
+        "\(entry.network) says \(entry.predictedName ?? "class \(entry.predicted)") \(Output.percent(entry.probability))"
+      }
+      try Output.line("\(image.image)  class \(image.target) explained; \(shares.joined(separator: ", "))")
+      try Output.line("  \(out)/\(image.folder)/grid.png")
+    }
+  }
+}
+
+/// The arguments of the methods.
+struct MethodOptions: ParsableArguments {
+  @Option(help: "Steps of integrated gradients.")
+  var steps: Int?
+
+  @Option(help: "Noisy copies or random points of smooth-grad and gradient-shap.")
+  var noiseSamples: Int?
+
+  @Option(help: "Standard deviation of smooth-grad's noise, in the network's units.")
+  var noise: Double?
+
+  @Option(help: "The layer that class activation maps read, by its output's name.")
+  var layer: String?
+
+  @Option(help: ArgumentHelp("Side of occlusion's window.", valueName: "pixels"))
+  var window: Int?
+
+  @Option(help: ArgumentHelp("Step of occlusion's window.", valueName: "pixels"))
+  var stride: Int?
+
+  @Option(help: "Superpixels of lime, about.")
+  var segments: Int?
+
+  @Option(help: "Perturbations of lime.")
+  var perturbations: Int?
+
+  @Option(help: "Masks of rise.")
+  var masks: Int?
+
+  @Option(help: "Seed of everything random.")
+  var seed: UInt64 = 0
+
+  func validate() throws {
+    let counts: [(String, Int?)] = [
+      ("--steps", steps), ("--noise-samples", noiseSamples), ("--window", window), ("--stride", stride),
+      ("--segments", segments), ("--perturbations", perturbations), ("--masks", masks),
+    ]
+    for (name, value) in counts {
+      if let value, value < 1 { throw ValidationError("\(name) must be at least 1") }
+    }
+    if let noise, !(noise >= 0 && noise.isFinite) { throw ValidationError("--noise must be 0 or more") }
+  }
+
+  func settings(bounds: InputBounds) -> AttributionSettings {
+    var settings = AttributionSettings()
+    settings.inputBounds = bounds
+    settings.layer = layer
+    settings.seed = seed
+    if let steps { settings.steps = steps }
+    if let noiseSamples { settings.noiseSamples = noiseSamples }
+    if let noise { settings.smoothGradDeviation = noise }
+    if let window { settings.window = [window, window] }
+    if let stride { settings.strides = [stride, stride] }
+    if let segments { settings.segments = segments }
+    if let perturbations { settings.limeSamples = perturbations }
+    if let masks { settings.masks = masks }
+    return settings
+  }
+}
+
+/// Methods as the command line names them.
+struct MethodList {
+  var methods: [AttributionMethod]
+
+  init(methods: [AttributionMethod]) { self.methods = methods }
+
+  @Sendable
+  init(parsing argument: String) throws {
+    if argument.lowercased() == "all" {
+      methods = AttributionMethod.allCases
+      return
+    }
+    methods = []
+    for name in argument.split(separator: ",", omittingEmptySubsequences: false) {
+      guard let method = AttributionMethod(named: name.trimmingCharacters(in: .whitespaces)) else {
+        let known = AttributionMethod.allCases.map(\.rawValue).joined(separator: ", ")
+        throw ValidationError("there is no method '\(name)'; known are \(known), and all")
+      }
+      if !methods.contains(method) { methods.append(method) }
+    }
+  }
+}
+
+extension SampleOptions {
+  /// The samples as the network reads them, each with the picture that people see.
+  func pictures(for model: ONNXModel) throws -> ExplanationInputs {
+    let found = try SampleSource.samples(images, inputShape: sampleShape(of: model))
+    return try ExplanationInputs(found, preprocessing: Preprocessing.named(preprocess))
+  }
+}
