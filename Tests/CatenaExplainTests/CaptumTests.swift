@@ -19,14 +19,12 @@ struct CaptumNetwork: Sendable, CustomTestStringConvertible {
   static let all = [
     CaptumNetwork(
       name: "cifar10_resnet20", preprocessing: "cifar10", images: "images/cifar10_test_first1000.bin#11,42"),
-    CaptumNetwork(
-      name: "mlperf_tiny_resnet8", preprocessing: "raw", images: "images/cifar10_test_first1000.bin#11,42"),
     CaptumNetwork(name: "cifar10_vgg6bn", preprocessing: "unit", images: "images/cifar10_test_first1000.bin#11,42"),
     CaptumNetwork(
       name: "nad_wrn16_1_clean", preprocessing: "unit", images: "images/cifar10_test_first1000.bin#11,42"),
     CaptumNetwork(
-      name: "tinyvgg_10c", preprocessing: "unit", images: "images/tinyimagenet_val_10x50", hasSameAlphaBeta: true),
-    CaptumNetwork(name: "resnet18_ktb", preprocessing: "imagenet", images: "images/imagenet_40x5"),
+      name: "tinyvgg_10c", preprocessing: "unit", images: "images/tinyimagenet_val_10x50/jpeg", hasSameAlphaBeta: true),
+    CaptumNetwork(name: "resnet18_ktb", preprocessing: "imagenet", images: "images/imagenet_40x5/png"),
   ]
 }
 
