@@ -8,6 +8,7 @@
 // The input position that output position `o` reads with `tap`; -1 where there is none.
 inline int read_position(int o, int tap, int4 mapping, int extent) {
   const int position = o * mapping.s0 + tap * mapping.s1 + mapping.s2;
+  if (mapping.s3 == 1) return position < extent ? max(position, -1) : -1;
   if (position < 0 || position % mapping.s3 != 0) return -1;
   return position / mapping.s3 < extent ? position / mapping.s3 : -1;
 }
@@ -98,37 +99,49 @@ kernel WORK_GROUP void convolution(CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) 
   }
 }
 
-// Every channel by itself: as many groups as input and output channels. One work-item owns one output position and
-// LANES channels. The weight is packed as taps x channel.
+// Every channel by itself: as many groups as input and output channels. One work-item owns PIXELS output positions of one
+// row and LANES channels. The weight is packed as taps x channel.
 kernel WORK_GROUP void convolution_depthwise(CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) {
   const int count = output.s4;
   const int blocks = divide_up(count, LANES);
+  const int runs = divide_up(output.s3, PIXELS);
   int item = get_global_id(0);
   const int channel = (item % blocks) * LANES;
   item /= blocks;
-  const int pixel = item;
-  const int out_column = item % output.s3;
-  item /= output.s3;
+  const int first_column = (item % runs) * PIXELS;
+  item /= runs;
+  const int first_pixel = item * output.s3 + first_column;
   const int out_row = item % output.s2;
   item /= output.s2;
   const int out_plane = item % output.s1;
   const int sample = item / output.s1;
   if (sample >= output.s0) return;
+  const int pixels = min(PIXELS, output.s3 - first_column);
   const int lanes = min(LANES, count - channel);
-  floatv sum = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
-  const global float *factors = weight + channel;
+  floatv sums[PIXELS];
+  const floatv start = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
+#pragma unroll
+  for (int pixel = 0; pixel < PIXELS; ++pixel) sums[pixel] = start;
   for (int tap_plane = 0; tap_plane < taps.s0; ++tap_plane) {
     const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
     for (int tap_row = 0; tap_row < taps.s1; ++tap_row) {
       const int in_row = read_position(out_row, tap_row, across, input.s1);
-      for (int tap_column = 0; tap_column < taps.s2; ++tap_column, factors += count) {
-        const int in_column = read_position(out_column, tap_column, along, input.s2);
-        if (in_plane < 0 || in_row < 0 || in_column < 0) continue;
-        const int index =
-            (((sample * input.s0 + in_plane) * input.s1 + in_row) * input.s2 + in_column) * count + channel;
-        sum += load_lanes(data + index, lanes) * load_lanes(factors, lanes);
+      if (in_plane < 0 || in_row < 0) continue;
+      const global float *line =
+          data + ((sample * input.s0 + in_plane) * input.s1 + in_row) * input.s2 * count + channel;
+      for (int tap_column = 0; tap_column < taps.s2; ++tap_column) {
+        const int tap = (tap_plane * taps.s1 + tap_row) * taps.s2 + tap_column;
+        const floatv factor = load_lanes(weight + tap * count + channel, lanes);
+#pragma unroll
+        for (int pixel = 0; pixel < PIXELS; ++pixel) {
+          const int in_column = read_position(first_column + pixel, tap_column, along, input.s2);
+          if (pixel < pixels && in_column >= 0) sums[pixel] += load_lanes(line + in_column * count, lanes) * factor;
+        }
       }
     }
   }
-  epilogue(sum, pixel, channel, count, lanes, EPILOGUE_ARGUMENTS);
+#pragma unroll
+  for (int pixel = 0; pixel < PIXELS; ++pixel) {
+    if (pixel < pixels) epilogue(sums[pixel], first_pixel + pixel, channel, count, lanes, EPILOGUE_ARGUMENTS);
+  }
 }

@@ -57,12 +57,20 @@ kernel WORK_GROUP void pool(const global float *data, global float *result, POOL
   const int4 begin = (int4)(out_plane, out_row, out_column, 0) * stride - pad_begin;
 
   floatv value = (floatv)(kind == POOL_MAXIMUM ? -INFINITY : 0.0f);
+  const int column_begin = begin.s2;
+  const int column_step = dilation.s2;
   for (int tap_plane = 0; tap_plane < taps.s0; ++tap_plane) {
+    const int plane = begin.s0 + tap_plane * dilation.s0;
+    if (plane < 0 || plane >= input.s0) continue;
     for (int tap_row = 0; tap_row < taps.s1; ++tap_row) {
+      const int row = begin.s1 + tap_row * dilation.s1;
+      if (row < 0 || row >= input.s1) continue;
+      const global float *line =
+          data + ((sample * input.s0 + plane) * input.s1 + row) * input.s2 * channels + channel;
       for (int tap_column = 0; tap_column < taps.s2; ++tap_column) {
-        const int4 position = begin + (int4)(tap_plane, tap_row, tap_column, 0) * dilation;
-        if (!is_inside(position, input)) continue;
-        const floatv x = load_lanes(data + pixel_index(sample, position, input) * channels + channel, lanes);
+        const int column = column_begin + tap_column * column_step;
+        if (column < 0 || column >= input.s2) continue;
+        const floatv x = load_lanes(line + column * channels, lanes);
         switch (kind) {
           case POOL_MAXIMUM: value = isnan(value) || value > x ? value : x; break;
           case POOL_NORM: value += pown(fabs(x), (intv)(p)); break;

@@ -19,6 +19,42 @@ inline float reduction_step(int kind, float x, float y) {
   }
 }
 
+inline floatv reduction_step_lanes(int kind, floatv x, floatv y) {
+  switch (kind) {
+    case REDUCE_MAXIMUM: return isnan(x) || x > y ? x : y;
+    case REDUCE_MINIMUM: return isnan(x) || x < y ? x : y;
+    case REDUCE_PRODUCT: return x * y;
+    default: return x + y;
+  }
+}
+
+// Data are outer x rows x columns, of which the rows are reduced; one work-item owns LANES columns of a part of the rows.
+// Partial results are outer x part x column.
+kernel WORK_GROUP void reduce_rows(
+    const global float *data, global float *result, const int kind, const float scale,
+    const int4 extents,  // outer, rows, columns, 0
+    const int2 parts) {  // parts, rows per part
+  const int blocks = divide_up(extents.s2, LANES);
+  int item = get_global_id(0);
+  const int column = (item % blocks) * LANES;
+  item /= blocks;
+  const int part = item % parts.s0;
+  const int outer = item / parts.s0;
+  if (outer >= extents.s0) return;
+  const int lanes = min(LANES, extents.s2 - column);
+  const int end = min((part + 1) * parts.s1, extents.s1);
+  const global float *from = data + outer * extents.s1 * extents.s2 + column;
+  floatv total = (floatv)(reduction_start(kind));
+  // Sums of sums: a long running sum in float would lose what a mean needs.
+  for (int row = part * parts.s1; row < end;) {
+    const int stop = min(row + 64, end);
+    floatv some = (floatv)(reduction_start(kind));
+    for (; row < stop; ++row) some = reduction_step_lanes(kind, some, load_lanes(from + row * extents.s2, lanes));
+    total = reduction_step_lanes(kind, total, some);
+  }
+  store_lanes(total * scale, result + (outer * parts.s0 + part) * extents.s2 + column, lanes);
+}
+
 kernel WORK_GROUP void reduce(
     const global float *data, global float *result, const int kind, const float scale,
     const int kept_rank, const int8 kept_extents, const int8 kept_strides,
@@ -38,6 +74,13 @@ kernel WORK_GROUP void reduce(
     const int stop = min(innermost.s0, i + end - position);
     position += stop - i;
     float row = reduction_start(kind);
+    if (innermost.s1 == 1 && stop - i >= LANES) {
+      floatv lanes = (floatv)(row);
+      for (; i + LANES <= stop; i += LANES) lanes = reduction_step_lanes(kind, lanes, load_lanes(from + base + i, LANES));
+      float values[LANES];
+      JOIN(vstore, LANES)(lanes, 0, values);
+      for (int lane = 0; lane < LANES; ++lane) row = reduction_step(kind, row, values[lane]);
+    }
     for (; i < stop; ++i) row = reduction_step(kind, row, from[base + i * innermost.s1]);
     total = reduction_step(kind, total, row);
   }

@@ -1,5 +1,31 @@
 // Softmax over any axes together, and its logarithm; one work-item owns one row. Data and result have one layout.
 
+// A contiguous row, LANES elements at a time.
+inline void softmax_row(const global float *data, global float *result, int is_logarithm, int count) {
+  floatv extrema = (floatv)(-INFINITY);
+  int i = 0;
+  for (; i + LANES <= count; i += LANES) extrema = fmax(extrema, load_lanes(data + i, LANES));
+  float values[LANES];
+  JOIN(vstore, LANES)(extrema, 0, values);
+  float largest = -INFINITY;
+  for (int lane = 0; lane < LANES; ++lane) largest = fmax(largest, values[lane]);
+  for (; i < count; ++i) largest = fmax(largest, data[i]);
+
+  floatv sums = (floatv)(0.0f);
+  for (i = 0; i + LANES <= count; i += LANES) sums += exp(load_lanes(data + i, LANES) - largest);
+  JOIN(vstore, LANES)(sums, 0, values);
+  float sum = 0.0f;
+  for (int lane = 0; lane < LANES; ++lane) sum += values[lane];
+  for (; i < count; ++i) sum += exp(data[i] - largest);
+
+  const float log_sum = log(sum);
+  for (i = 0; i < count; i += LANES) {
+    const int lanes = min(LANES, count - i);
+    const floatv x = load_lanes(data + i, lanes) - largest;
+    store_lanes(is_logarithm ? x - log_sum : exp(x) / sum, result + i, lanes);
+  }
+}
+
 kernel WORK_GROUP void softmax(
     const global float *data, global float *result, const int is_logarithm,
     const int kept_rank, const int8 kept_extents, const int8 kept_strides,
@@ -8,6 +34,10 @@ kernel WORK_GROUP void softmax(
   const int kept = get_global_id(0);
   if (kept >= counts.s0) return;
   const int base = strided_offset(kept, kept_rank, kept_extents, kept_strides);
+  if (row_rank == 1 && row_strides.s0 == 1) {
+    softmax_row(data + base, result + base, is_logarithm, counts.s1);
+    return;
+  }
   float largest = -INFINITY;
   for (int i = 0; i < counts.s1; ++i)
     largest = fmax(largest, data[base + strided_offset(i, row_rank, row_extents, row_strides)]);

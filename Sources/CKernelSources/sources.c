@@ -107,3 +107,13 @@ static const char conv_convolution_tiled[] = {
 #embed "../../Kernels/conv/convolution_tiled.cl" suffix(, 0)
 };
 const char *catena_kernel_conv_convolution_tiled(void) { return conv_convolution_tiled; }
+
+static const char tensor_fragments[] = {
+#embed "../../Kernels/tensor/fragments.cl" suffix(, 0)
+};
+const char *catena_kernel_tensor_fragments(void) { return tensor_fragments; }
+
+static const char tensor_convolution[] = {
+#embed "../../Kernels/tensor/convolution.cl" suffix(, 0)
+};
+const char *catena_kernel_tensor_convolution(void) { return tensor_convolution; }

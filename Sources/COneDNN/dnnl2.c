@@ -167,16 +167,21 @@ static catena_status describe_convolution(catena_primitive *primitive, const cat
     destination[axis + 2] = problem->destination[axis];
     weights[weight_rank++] = problem->kernel[axis];
   }
+  dnnl_data_type_t read = problem->reads_bfloat16 ? dnnl_bf16 : dnnl_f32;
+  dnnl_data_type_t written = problem->writes_bfloat16 ? dnnl_bf16 : dnnl_f32;
+  dnnl_data_type_t source_type = problem->is_backward_data ? written : read;
+  dnnl_data_type_t destination_type = problem->is_backward_data ? read : written;
   dnnl_dims_t strides;
   strides[weight_rank - 1] = 1;
   for (int32_t axis = weight_rank - 2; axis >= 0; axis--) strides[axis] = strides[axis + 1] * weights[axis + 1];
-  TRY(dnnl_memory_desc_init_by_tag, &primitive->source, rank + 2, source, dnnl_f32, channels_last(rank));
-  TRY(dnnl_memory_desc_init_by_tag, &primitive->destination, rank + 2, destination, dnnl_f32, channels_last(rank));
+  TRY(dnnl_memory_desc_init_by_tag, &primitive->source, rank + 2, source, source_type, channels_last(rank));
+  TRY(dnnl_memory_desc_init_by_tag, &primitive->destination, rank + 2, destination, destination_type,
+    channels_last(rank));
   TRY(dnnl_memory_desc_init_by_strides, &primitive->plain_weights, weight_rank, weights, dnnl_f32, strides);
   if (problem->has_plain_weights) {
     primitive->weights = primitive->plain_weights;
   } else {
-    TRY(dnnl_memory_desc_init_by_tag, &primitive->weights, weight_rank, weights, dnnl_f32, dnnl_format_tag_any);
+    TRY(dnnl_memory_desc_init_by_tag, &primitive->weights, weight_rank, weights, read, dnnl_format_tag_any);
   }
   dnnl_dims_t channels = {problem->destination_channels};
   TRY(dnnl_memory_desc_init_by_tag, &primitive->bias, 1, channels, dnnl_f32, dnnl_a);

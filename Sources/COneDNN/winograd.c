@@ -53,7 +53,7 @@ static winograd_step plan(const catena_winograd *problem, int32_t threads) {
   // Both sides of a block fit the second-level cache; with many channels, weights are read once per block, which then
   // has to be worth it.
   int64_t floats_per_tile = POINTS * (problem->source_channels + problem->destination_channels);
-  int64_t fitting = (int64_t)(700 << 10) / (int64_t)sizeof(float) / floats_per_tile;
+  int64_t fitting = (int64_t)(500 << 10) / (int64_t)sizeof(float) / floats_per_tile;
   int64_t wanted = catena_minimum(catena_maximum(fitting, 72), 192);
   int64_t share = (step.tiles + threads - 1) / threads;
   int64_t blocks = catena_maximum((share + wanted - 1) / wanted, 1) * threads;
@@ -144,24 +144,54 @@ CATENA_INLINE tile_place place_of(const winograd_step *step, int64_t tile) {
     line / step->tiles_down, line % step->tiles_down * TILE, tile % step->tiles_across * TILE};
 }
 
+// The part of a patch that lies inside the image: rows and columns from first to end.
+typedef struct {
+  int32_t first_row, end_row, first_column, end_column;
+} patch_part;
+
+CATENA_INLINE vector load_source(const float *corner, int64_t offset, bool is_read) {
+  return is_read ? load(corner + offset) : (vector){0};
+}
+
+// Columns straight from the image, then rows straight to the points: one pass through memory between them.
+CATENA_INLINE void transform_patch(
+  const float *corner, int64_t row_stride, int64_t column_stride, patch_part part, float *to, int64_t point_stride
+) {
+  vector across[POINTS];
+  UNROLL for (int32_t j = 0; j < PATCH; j++) {
+    vector column[PATCH], points[PATCH];
+    bool is_column_read = j >= part.first_column && j < part.end_column;
+    UNROLL for (int32_t i = 0; i < PATCH; i++) {
+      bool is_read = is_column_read && i >= part.first_row && i < part.end_row;
+      column[i] = load_source(corner, i * row_stride + j * column_stride, is_read);
+    }
+    to_points(column, 1, points);
+    UNROLL for (int32_t i = 0; i < PATCH; i++) across[i * PATCH + j] = points[i];
+  }
+  UNROLL for (int32_t i = 0; i < PATCH; i++) {
+    vector points[PATCH];
+    to_points(across + i * PATCH, 1, points);
+    UNROLL for (int32_t j = 0; j < PATCH; j++) store(to + (i * PATCH + j) * point_stride, points[j]);
+  }
+}
+
+CATENA_INLINE int32_t clamped(int64_t index) { return (int32_t)catena_minimum(catena_maximum(index, 0), PATCH); }
+
 CATENA_INLINE void transform_source(const winograd_step *step, int64_t tile, float *to, int64_t point_stride) {
   const catena_winograd *problem = &step->problem;
   int64_t channels = problem->source_channels, height = problem->source_height, width = problem->source_width;
   tile_place place = place_of(step, tile);
   int64_t top = place.row - problem->pad_top, left = place.column - problem->pad_left;
-  bool is_inside = top >= 0 && left >= 0 && top + PATCH <= height && left + PATCH <= width;
   const float *corner = step->source + ((place.sample * height + top) * width + left) * channels;
+  patch_part part = {clamped(-top), clamped(height - top), clamped(-left), clamped(width - left)};
+  bool is_inside = part.first_row == 0 && part.first_column == 0 && part.end_row == PATCH && part.end_column == PATCH;
   for (int64_t channel = 0; channel < channels; channel += LANES) {
-    vector patch[POINTS], across[POINTS];
-    for (int32_t i = 0; i < PATCH; i++) {
-      for (int32_t j = 0; j < PATCH; j++) {
-        bool is_read = is_inside || (top + i >= 0 && top + i < height && left + j >= 0 && left + j < width);
-        patch[i * PATCH + j] = is_read ? load(corner + (i * width + j) * channels + channel) : (vector){0};
-      }
+    if (is_inside) {
+      patch_part whole = {0, PATCH, 0, PATCH};
+      transform_patch(corner + channel, width * channels, channels, whole, to + channel, point_stride);
+    } else {
+      transform_patch(corner + channel, width * channels, channels, part, to + channel, point_stride);
     }
-    UNROLL for (int32_t j = 0; j < PATCH; j++) to_points(patch + j, PATCH, across + j);
-    UNROLL for (int32_t i = 0; i < PATCH; i++) to_points(across + i * PATCH, 1, patch + i * PATCH);
-    for (int32_t point = 0; point < POINTS; point++) store(to + point * point_stride + channel, patch[point]);
   }
 }
 
@@ -171,19 +201,21 @@ typedef struct {
 } tile_part;
 
 #define EACH_RESULT(EXPRESSION) \
-  for (int64_t i = 0; i < part->rows; i++) { \
-    for (int64_t j = 0; j < part->columns; j++) { \
-      int64_t offset = part->offset + i * part->row_stride + j * part->column_stride; \
+  UNROLL for (int32_t i = 0; i < TILE; i++) { \
+    UNROLL for (int32_t j = 0; j < TILE; j++) { \
       vector value = results[i * TILE + j]; \
-      (void)offset; \
       results[i * TILE + j] = (EXPRESSION); \
     } \
   } \
   break
+// Results outside the image are not read from memory: what they become does not matter.
+#define THERE(FROM) \
+  (is_whole || (i < part->rows && j < part->columns) \
+    ? load((FROM) + part->offset + i * part->row_stride + j * part->column_stride) : (vector){0})
 
 // One operation after the other on all results of a tile.
 CATENA_INLINE void post_process(
-  const winograd_step *step, const tile_part *part, int64_t channel, vector *results
+  const winograd_step *step, const tile_part *part, bool is_whole, int64_t channel, vector *results
 ) {
   for (int32_t number = 0; number < step->post_operation_count; number++) {
     const catena_post_operation *operation = &step->post_operations[number];
@@ -198,17 +230,44 @@ CATENA_INLINE void post_process(
       } else {
         EACH_RESULT(__builtin_elementwise_max(value, zero) + low * __builtin_elementwise_min(value, zero));
       }
-    case CATENA_POST_SUM: EACH_RESULT(value + load(step->destination + offset));
+    case CATENA_POST_SUM: EACH_RESULT(value + THERE(step->destination));
     case CATENA_POST_MULTIPLY_CHANNEL: {
       vector factor = load(operand + channel);
       EACH_RESULT(value * factor);
     }
-    case CATENA_POST_ADD_TENSOR: EACH_RESULT(value + load(operand + offset));
+    case CATENA_POST_ADD_TENSOR: EACH_RESULT(value + THERE(operand));
     }
   }
 }
 
-CATENA_INLINE void transform_products(const winograd_step *step, int64_t tile, const float *from, int64_t point_stride) {
+CATENA_INLINE void transform_tile(
+  const winograd_step *step, const tile_part *part, bool is_whole, const float *from, int64_t point_stride,
+  int64_t channel
+) {
+  vector across[TILE * PATCH], results[TILE * TILE];
+  UNROLL for (int32_t j = 0; j < PATCH; j++) {
+    vector products[PATCH], four[TILE];
+    UNROLL for (int32_t i = 0; i < PATCH; i++) products[i] = load(from + (i * PATCH + j) * point_stride);
+    from_points(products, 1, four);
+    UNROLL for (int32_t i = 0; i < TILE; i++) across[i * PATCH + j] = four[i];
+  }
+  vector bias = step->bias == NULL ? (vector){0} : load(step->bias + channel);
+  UNROLL for (int32_t i = 0; i < TILE; i++) {
+    from_points(across + i * PATCH, 1, results + i * TILE);
+    UNROLL for (int32_t j = 0; j < TILE; j++) results[i * TILE + j] += bias;
+  }
+  post_process(step, part, is_whole, channel, results);
+  UNROLL for (int32_t i = 0; i < TILE; i++) {
+    UNROLL for (int32_t j = 0; j < TILE; j++) {
+      if (!is_whole && (i >= part->rows || j >= part->columns)) continue;
+      store(step->destination + part->offset + i * part->row_stride + j * part->column_stride, results[i * TILE + j]);
+    }
+  }
+}
+
+CATENA_INLINE void transform_products(
+  const winograd_step *step, int64_t tile, const float *from, int64_t point_stride
+) {
   const catena_winograd *problem = &step->problem;
   int64_t channels = problem->destination_channels, width = problem->destination_width;
   tile_place place = place_of(step, tile);
@@ -219,21 +278,12 @@ CATENA_INLINE void transform_products(const winograd_step *step, int64_t tile, c
     .row_stride = width * channels,
     .column_stride = channels,
   };
+  bool is_whole = part.rows == TILE && part.columns == TILE;
   for (int64_t channel = 0; channel < channels; channel += LANES) {
-    vector products[POINTS], across[TILE * PATCH], results[TILE * TILE];
-    for (int32_t point = 0; point < POINTS; point++) products[point] = load(from + point * point_stride + channel);
-    UNROLL for (int32_t j = 0; j < PATCH; j++) from_points(products + j, PATCH, across + j);
-    UNROLL for (int32_t i = 0; i < TILE; i++) from_points(across + i * PATCH, 1, results + i * TILE);
-    if (step->bias != NULL) {
-      vector bias = load(step->bias + channel);
-      for (int32_t i = 0; i < TILE * TILE; i++) results[i] += bias;
-    }
-    post_process(step, &part, channel, results);
-    for (int64_t i = 0; i < part.rows; i++) {
-      for (int64_t j = 0; j < part.columns; j++) {
-        store(
-          step->destination + part.offset + i * part.row_stride + j * part.column_stride, results[i * TILE + j]);
-      }
+    if (is_whole) {
+      transform_tile(step, &part, true, from + channel, point_stride, channel);
+    } else {
+      transform_tile(step, &part, false, from + channel, point_stride, channel);
     }
     part.offset += LANES;
   }

@@ -81,6 +81,19 @@ struct BatchSection {
     return body
   }
 
+  /// The bytes of weights that a block reads, and those that the mixing operators read and write per sample.
+  func traffic() -> (weightBytes: Int, bytesPerSample: Int) {
+    var (weights, values) = (0, 0)
+    for node in nodes where node.operation.mixesChannels {
+      let weight = graph.shape(node.inputs[1])
+      // Minimal filtering makes 36 numbers of 9.
+      let growth = weight.dimensions.dropFirst(2) == [3, 3] ? 4 : 1
+      weights += growth * graph.type(node.inputs[1]).byteCount
+      values += (graph.type(node.inputs[0]).byteCount + graph.type(node.outputs[0]).byteCount) / samples
+    }
+    return (weights, values)
+  }
+
   /// The graph without the section, whose results are inputs.
   var outside: Graph {
     var outside = graph
@@ -223,6 +236,10 @@ private struct SectionSearch {
     }
     return uses
   }
+}
+
+extension TensorType {
+  fileprivate var byteCount: Int { shape.elementCount * elementType.byteCount }
 }
 
 extension Operator {

@@ -8,7 +8,8 @@ import CatenaTensors
 /// rest, on threads of one pool that other libraries share.
 ///
 /// f32; f16 and bf16 as storage, computed in f32 and rounded where a node's result has that type; integers up to 64
-/// bits and `bool`. Results are the same bits for the same inputs, processor and number of threads.
+/// bits and `bool`. Where bf16 is allowed and the processor multiplies it, images between convolutions are kept and
+/// multiplied in bf16 and accumulated in f32; vectors (scores, gates, their gradients, logits, losses) stay f32. Results are the same bits for the same inputs, processor and number of threads.
 public struct CPUBackend: Backend {
   /// The processor, with the threads that programs use.
   public let device: DeviceDescription
@@ -52,12 +53,18 @@ private actor Compiler {
     let graph = try prepared(program, observed)
     let unsupported = graph.unsupportedNodes()
     guard unsupported.isEmpty else { throw .unsupported(backend: "cpu", nodes: unsupported) }
+    if options.precision == .bf16, !Machine.multipliesBFloat16 {
+      throw .noDevice(
+        reason: "this processor (\(Machine.processorName), \(Machine.instructionSet)) has no products in bf16, which "
+          + "AVX512-BF16 or AMX bring; use --precision f32")
+    }
     let engine = try Engine()
     let section = BatchSection(of: graph, observed: observed)
     var ways: [Blocking?] = section?.blockings(threads: threads) ?? []
     if ways.isEmpty { ways.append(nil) }
     for (index, way) in ways.enumerated() {
-      let lowering = try lowered(graph, program, observed, engine, section, way)
+      let lowering = try lowered(
+        graph, program, observed, engine, section, way, narrows: options.precision == .bf16)
       // Smaller blocks need less memory.
       if index < ways.count - 1, let limit = options.memoryLimit, lowering.bytes.total > limit { continue }
       return try CompiledProgram(
@@ -68,17 +75,22 @@ private actor Compiler {
 
   private func lowered(
     _ graph: Graph, _ program: Program, _ observed: Set<ValueID>, _ engine: Engine, _ section: BatchSection?,
-    _ way: Blocking?
+    _ way: Blocking?, narrows: Bool
   ) throws(ComputeError) -> Lowering {
     guard let section, let way, let body = section.body(blockOf: way.blockSize) else {
-      let lowering = Lowering(graph: graph, observed: observed, engine: engine, threads: threads)
+      let lowering = Lowering(
+        graph: graph, observed: observed, engine: engine, threads: threads,
+        narrowed: narrows ? graph.narrowableValues(observed: observed) : [])
       try lowering.lower(carries: program.carries)
       return lowering
     }
     // Code is generated for the threads that will run it.
     catena_set_threads(Int32(threads / way.lanes))
     defer { catena_set_threads(Int32(threads)) }
-    let block = Lowering(graph: body, observed: Set(body.outputs), engine: engine, threads: threads / way.lanes)
+    let results = Set(body.outputs)
+    let block = Lowering(
+      graph: body, observed: results, engine: engine, threads: threads / way.lanes,
+      narrowed: narrows ? body.narrowableValues(observed: results) : [])
     try block.lower(carries: [])
     catena_set_threads(Int32(threads))
     let outside = Lowering(

@@ -25,6 +25,8 @@ struct ConvolutionProblem {
   var padsBegin: [Int]
   var padsEnd: [Int]
   var groups: Int
+  /// Whether the source is read in bf16, with weights in bf16.
+  var readsBFloat16 = false
   var spatialRank: Int { kernel.count }
 
   init(_ node: Node, _ convolution: Convolution, _ graph: Graph) {
@@ -66,7 +68,9 @@ struct ConvolutionProblem {
   }
 
   /// The problem for oneDNN, for one of `regions` equal parts of the batch.
-  func description(regions: Int, hasBias: Bool, hasPlainWeights: Bool) -> catena_convolution {
+  func description(
+    regions: Int, hasBias: Bool, hasPlainWeights: Bool, writes: Storage = .float32
+  ) -> catena_convolution {
     var result = catena_convolution()
     let isBackward = form == .backwardData
     // A backward problem is described by its forward convolution, which reads what this writes.
@@ -86,6 +90,8 @@ struct ConvolutionProblem {
     result.pads_end = triple(padsEnd)
     result.has_bias = hasBias
     result.has_plain_weights = hasPlainWeights
+    result.reads_bfloat16 = readsBFloat16
+    result.writes_bfloat16 = writes == .bfloat16
     return result
   }
 

@@ -2,14 +2,6 @@ import COneDNN
 import CatenaCompute
 import CatenaGraph
 import CatenaTensors
-import Foundation
-
-/// How a section runs: in blocks of so many samples, each by one of so many lanes.
-struct Blocking: Hashable {
-  var blockSize: Int
-  /// Threads that run blocks by themselves; 1 lets all threads work on one block.
-  var lanes: Int
-}
 
 /// A section whose block has been lowered.
 struct LoweredSection {
@@ -76,23 +68,25 @@ extension Lowering {
   func addSection(_ section: LoweredSection) {
     let inputs = section.inputs.map { port in
       CrossingViews(
-        port: port, outside: outsideView(of: port), partials: nil)
+        port: port, isOutput: false, outside: outsideView(of: port), partials: nil)
     }
     let outputs = section.outputs.map { port in
       let partials =
         port.crossing == .sums
         ? allocate(
           [section.division.blocks, port.inside.shape.elementCount], .logical(rank: 2), .float32) : nil
-      return CrossingViews(port: port, outside: view(port.value), partials: partials)
+      return CrossingViews(port: port, isOutput: true, outside: view(port.value), partials: partials)
     }
     crossings = inputs + outputs
     let name = section.outputs.first.map { graph[$0.value].name } ?? ""
     let record = KernelRecord(
-      name: name, kind: "blocks", shape: [section.division.blocks, section.blocking.blockSize], implementation: "catena",
+      name: name, kind: "blocks", shape: [section.division.blocks, section.blocking.blockSize],
+      implementation: "catena",
       operations: 0, bytes: 0)
     var step = PlannedStep(
       record: record, reads: inputs.map(\.outside.buffer),
-      writes: outputs.map(\.outside.buffer) + outputs.compactMap(\.partials?.buffer)) { _ in }
+      writes: outputs.map(\.outside.buffer) + outputs.compactMap(\.partials?.buffer)
+    ) { _ in }
     step.isSection = true
     plan.steps.append(step)
   }
@@ -110,6 +104,7 @@ extension Lowering {
 /// Where a crossing value lies outside.
 struct CrossingViews {
   var port: LoweredSection.Port
+  var isOutput: Bool
   var outside: View
   /// What every block adds to the sums.
   var partials: View?
@@ -118,6 +113,7 @@ struct CrossingViews {
   func description(_ binder: Binder, _ division: LoweredSection.Division) -> catena_crossing {
     let bytes = port.inside.shape.elementCount * port.inside.storage.byteCount
     var result = catena_crossing()
+    result.is_output = isOutput
     result.bytes = bytes
     result.blocks_per_part = 1
     result.stride_bytes = Int64(bytes)
@@ -136,18 +132,5 @@ struct CrossingViews {
       result.blocks_per_sum = Int64(division.blocks / outside.shape[0])
     }
     return result
-  }
-}
-
-extension BatchSection {
-  /// The ways to run it, the best first, then those that need less memory.
-  func blockings(threads: Int) -> [Blocking] {
-    let perRegion = samples / regions
-    if let words = ProcessInfo.processInfo.environment["CATENA_BLOCK"]?.split(separator: ",").compactMap({ Int($0) }) {
-      if words[0] == 0 { return [] }
-      return [Blocking(blockSize: words[1], lanes: words[0])]
-    }
-    let sizes = (1...perRegion).filter { perRegion % $0 == 0 }.reversed()
-    return sizes.map { Blocking(blockSize: $0, lanes: 1) }
   }
 }

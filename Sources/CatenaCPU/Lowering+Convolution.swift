@@ -6,6 +6,22 @@ import CatenaTensors
 extension Lowering {
   /// Lowers a convolution with the nodes behind it. Returns how many nodes are done.
   func lowerConvolution(_ problem: ConvolutionProblem, _ nodes: [Int]) throws(ComputeError) -> Int {
+    var problem = problem
+    if narrowed.contains(graph.nodes[nodes[0]].outputs[0]), graph.constants[problem.weight] != nil {
+      problem.readsBFloat16 = true
+      if let done = try lowerDenseConvolution(problem, nodes, mustBeGenerated: true) { return done }
+      problem.readsBFloat16 = false
+    }
+    guard let done = try lowerDenseConvolution(problem, nodes, mustBeGenerated: false) else {
+      preconditionFailure("a convolution in f32 has an implementation")
+    }
+    return done
+  }
+
+  /// The same in the element types that the problem names; `nil` where code must be generated for it and is not.
+  private func lowerDenseConvolution(
+    _ problem: ConvolutionProblem, _ nodes: [Int], mustBeGenerated: Bool
+  ) throws(ComputeError) -> Int? {
     let source = convolutionSource(problem)
     var problem = problem
     problem.sourceShape = source.shape
@@ -14,27 +30,38 @@ extension Lowering {
     let weights = try convolutionWeights(problem, nodes)
     let value = graph.nodes[nodes[weights.nodeCount - 1]].outputs[0]
     if problem.form == .backwardData {
-      try addBackwardData(problem, source, weights, value)
-      return weights.nodeCount
+      let isDone = try addBackwardData(problem, source, weights, value, mustBeGenerated: mustBeGenerated)
+      return isDone ? weights.nodeCount : nil
     }
-    let candidates = postOperationCandidates(nodes.dropFirst(weights.nodeCount), behind: value, source: source)
+    var candidates = postOperationCandidates(nodes.dropFirst(weights.nodeCount), behind: value, source: source)
+    // What follows a value that is kept in bf16 is done in bf16, or by passes of its own.
+    if !problem.readsBFloat16, narrowed.contains(value) { candidates = [PostOperations()] }
     if let done = addWinograd(problem, source, weights, candidates, nodes) { return done }
+    func last(_ post: PostOperations) -> ValueID {
+      graph.nodes[nodes[weights.nodeCount + post.nodeCount - 1]].outputs[0]
+    }
+    let written = problem.readsBFloat16 ? storage(last(candidates[0])) : .float32
+    candidates = candidates.filter { !problem.readsBFloat16 || storage(last($0)) == written }
+    guard candidates.contains(where: { $0.nodeCount == 0 }) else { return nil }
     let (primitive, post) = try best(candidates) { (post) throws(ComputeError) in
       try Primitive.convolution(
         problem.description(
-          regions: post.regions, hasBias: weights.bias != nil, hasPlainWeights: weights.packed == nil),
+          regions: post.regions, hasBias: weights.bias != nil, hasPlainWeights: weights.packed == nil,
+          writes: written),
         post.operations, engine)
     }
-    let done = nodes.prefix(weights.nodeCount + post.nodeCount)
-    guard let last = done.last.map({ graph.nodes[$0].outputs[0] }) else { return 0 }
+    if mustBeGenerated, !primitive.isGenerated {
+      return nil
+    }
     let result =
-      post.accumulated ?? allocate(problem.resultShape, .channelsLast(rank: problem.resultShape.rank), .float32)
+      post.accumulated ?? allocate(problem.resultShape, .channelsLast(rank: problem.resultShape.rank), written)
+    let done = nodes.prefix(weights.nodeCount + post.nodeCount)
     addPrimitive(
       primitive,
       record: record(
-        last, kernelName(of: done), implementation: primitive.implementation, operations: problem.operations),
+        last(post), kernelName(of: done), implementation: primitive.implementation, operations: problem.operations),
       source: source, weights: weights.view(for: primitive, in: self), bias: weights.bias, result: result, post: post)
-    define(last, result)
+    define(last(post), result)
     return done.count
   }
 
@@ -61,9 +88,10 @@ extension Lowering {
 
   /// The dense source, without what negative padding takes off.
   private func convolutionSource(_ problem: ConvolutionProblem) -> View {
-    guard let crop = problem.crop() else { return channelsLast(problem.source) }
-    let cropped = view(problem.source).sliced(crop)
-    return copied(cropped, to: .channelsLast(rank: cropped.shape.rank), .float32, name: graph[problem.source].name)
+    let storage = problem.readsBFloat16 ? Storage.bfloat16 : .float32
+    let layout = AxisOrder.channelsLast(rank: problem.sourceShape.rank)
+    guard let crop = problem.crop() else { return dense(problem.source, layout, storage) }
+    return copied(view(problem.source).sliced(crop), to: layout, storage, name: graph[problem.source].name)
   }
 
   // MARK: Weights
@@ -165,12 +193,15 @@ extension Lowering {
 
   /// A strided input gradient: no primitive does anything behind it, so its bias is a pass of its own.
   private func addBackwardData(
-    _ problem: ConvolutionProblem, _ source: View, _ weights: Weights, _ value: ValueID
-  ) throws(ComputeError) {
+    _ problem: ConvolutionProblem, _ source: View, _ weights: Weights, _ value: ValueID, mustBeGenerated: Bool
+  ) throws(ComputeError) -> Bool {
+    let written = problem.readsBFloat16 ? storage(value) : .float32
     let primitive = try Primitive.convolution(
-      problem.description(regions: 1, hasBias: false, hasPlainWeights: weights.packed == nil), [], engine)
+      problem.description(regions: 1, hasBias: false, hasPlainWeights: weights.packed == nil, writes: written), [],
+      engine)
+    if mustBeGenerated, !primitive.isGenerated { return false }
     let layout = AxisOrder.channelsLast(rank: problem.resultShape.rank)
-    let result = allocate(problem.resultShape, layout, .float32)
+    let result = allocate(problem.resultShape, layout, written)
     let kind = "convolutionTranspose"
     addPrimitive(
       primitive, record: record(value, kind, implementation: primitive.implementation, operations: problem.operations),
@@ -178,7 +209,7 @@ extension Lowering {
       post: PostOperations())
     guard let bias = weights.bias else {
       define(value, result)
-      return
+      return true
     }
     let biased = allocate(problem.resultShape, layout, .float32)
     var program = ElementwiseProgram(shape: problem.resultShape, isInteger: false)
@@ -191,6 +222,7 @@ extension Lowering {
     program.append(CATENA_ADD, destination, left, right)
     addElementwise(program, name: graph[value].name, kind: "bias", shape: problem.resultShape)
     define(value, biased)
+    return true
   }
 }
 

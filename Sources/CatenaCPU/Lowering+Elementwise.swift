@@ -171,7 +171,10 @@ private struct ElementwisePass {
   // MARK: Instructions
 
   private mutating func round(_ node: Node, _ slot: ElementwiseProgram.Slot) {
-    let storage = lowering.storage(node.outputs[0])
+    let value = node.outputs[0]
+    // A value that is merely kept in bf16 is rounded when it is stored.
+    if lowering.narrowed.contains(value) { return }
+    let storage = lowering.storage(value)
     let isNarrow =
       program.isInteger ? storage != .int64 && storage != .bool : storage == .float16 || storage == .bfloat16
     let needsTruth = storage == .bool && node.operation.name == "cast"

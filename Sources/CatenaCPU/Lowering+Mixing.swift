@@ -87,7 +87,8 @@ extension Lowering {
     case .binary(.add):
       guard node.inputs[0] != node.inputs[1] else { return [] }
       let residual = node.inputs[node.inputs[0] == value ? 1 : 0]
-      let view = channelsLast(residual)
+      let view = dense(
+        residual, .channelsLast(rank: graph.shape(residual).rank), storage(node.outputs[0]))
       var sum = way
       sum.append(catena_post_operation(kind: CATENA_POST_SUM), nil)
       sum.accumulated = view

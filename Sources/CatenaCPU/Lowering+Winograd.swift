@@ -8,7 +8,7 @@ extension Lowering {
   func addWinograd(
     _ problem: ConvolutionProblem, _ source: View, _ weights: Weights, _ candidates: [PostOperations], _ nodes: [Int]
   ) -> Int? {
-    guard let taps = weights.packed, let post = candidates.first(where: \.isDoneByWinograd),
+    guard !problem.readsBFloat16, let taps = weights.packed, let post = candidates.first(where: \.isDoneByWinograd),
       let description = problem.winograd(regions: post.regions)
     else { return nil }
     let done = nodes.prefix(weights.nodeCount + post.nodeCount)

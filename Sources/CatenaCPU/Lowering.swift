@@ -27,6 +27,8 @@ final class Lowering {
   let inputLayouts: [ValueID: AxisOrder]
   /// What runs block by block between the graph's nodes.
   let section: LoweredSection?
+  /// Values of type f32 that are kept in bf16.
+  let narrowed: Set<ValueID>
   /// The values that go into the section and come out of it.
   var crossings: [CrossingViews] = []
   private var conversions: [Conversion: View] = [:]
@@ -39,7 +41,10 @@ final class Lowering {
     var storage: Storage
   }
 
-  init(graph: Graph, observed: Set<ValueID>, engine: Engine, threads: Int, section: LoweredSection? = nil) {
+  init(
+    graph: Graph, observed: Set<ValueID>, engine: Engine, threads: Int, section: LoweredSection? = nil,
+    narrowed: Set<ValueID> = []
+  ) {
     let (graph, masked) = graph.maskingByGatedOutputs(observed: observed)
     self.graph = graph
     maskedByNonzero = masked
@@ -47,6 +52,7 @@ final class Lowering {
     self.threads = threads
     self.observed = observed.union(section?.inputs.map(\.value).filter { graph.constants[$0] == nil } ?? [])
     self.section = section
+    self.narrowed = narrowed
     inputLayouts = section?.layouts ?? [:]
     readers = graph.readers()
     positions = Array(graph.nodes.indices)
@@ -60,7 +66,9 @@ final class Lowering {
     return View(buffer: buffer, shape: shape, strides: layout.strides(of: shape), storage: storage)
   }
 
+  /// How a value is kept.
   func storage(_ value: ValueID) -> Storage {
+    if narrowed.contains(value) { return .bfloat16 }
     guard let storage = Storage(graph.type(value).elementType) else {
       preconditionFailure("\(graph.type(value)) passed the check of supported types")
     }

@@ -42,6 +42,12 @@ enum Machine {
     return line?.split(separator: ":").last.map { $0.trimmingCharacters(in: .whitespaces) } ?? "processor"
   }
 
+  /// The instruction set that code is generated for.
+  static var instructionSet: String { String(cString: catena_instruction_set()) }
+
+  /// Whether it multiplies bf16 and accumulates in f32.
+  static var multipliesBFloat16: Bool { ["avx512-bf16", "avx512-amx"].contains(instructionSet) }
+
   private static func contents(_ path: String) -> String? {
     FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) }
   }
@@ -49,7 +55,7 @@ enum Machine {
   /// This machine as device, used with `threads` threads.
   static func description(threads: Int) -> DeviceDescription {
     DeviceDescription(
-      backend: "cpu", name: processorName, instructionSet: String(cString: catena_instruction_set()), threads: threads,
+      backend: "cpu", name: processorName, instructionSet: instructionSet, threads: threads,
       memory: Int(clamping: ProcessInfo.processInfo.physicalMemory))
   }
 }

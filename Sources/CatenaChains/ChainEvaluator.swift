@@ -13,6 +13,9 @@ public final class ChainEvaluator: Sendable {
   private let logits: ValueID
   private let batch: Int
 
+  /// Every byte that the evaluator holds.
+  public var memoryPlan: MemoryPlan { executable.memoryPlan }
+
   /// Compiles the gated forward pass of `network`.
   public init(network: ChainNetwork, backend: any Backend, options: CompileOptions) async throws {
     gated = try network.graph.gated(network.sites, parametrization: .identity)

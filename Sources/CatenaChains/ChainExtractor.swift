@@ -43,11 +43,14 @@ public struct ChainResult: Sendable {
 /// Extracts chains: optimises scores along a path from everything to the request, evaluates chains on the way as what
 /// they are (kept units exactly 1), and answers from that curve.
 public struct ChainExtractor: Sendable {
-  private let network: ChainNetwork
-  private let backend: any Backend
-  private let options: CompileOptions
-  private let settings: ChainSettings
-  private let selector: ChainSelector
+  let network: ChainNetwork
+  let backend: any Backend
+  /// Of the step's program.
+  let options: CompileOptions
+  /// Of the evaluator's, which is held beside it.
+  let evaluatorOptions: CompileOptions
+  let settings: ChainSettings
+  let selector: ChainSelector
 
   /// An extractor for one network on one device.
   public init(
@@ -56,7 +59,7 @@ public struct ChainExtractor: Sendable {
     self.network = network
     self.backend = backend
     self.settings = settings
-    self.options = options
+    (self.options, evaluatorOptions) = options.sharedByStepAndEvaluator
     selector = ChainSelector(sites: network.sites)
   }
 
@@ -102,13 +105,13 @@ public struct ChainExtractor: Sendable {
     return results
   }
 
-  /// The evaluator, and every region's logits of the dense network.
+  /// The evaluator, and every region's logits of the dense network; in f32, whatever the search may use.
   private func evaluated(_ regions: [Region]) async throws -> (ChainEvaluator, [[[Float]]]) {
     for region in regions { try check(region) }
     let smallest = network.model.fixedBatch == nil ? 1 : network.batch
     return try await halvingBatches(from: network.batch, downTo: smallest) { batch in
       let planned = batch == network.batch ? network : try ChainNetwork(model: network.model, batch: batch)
-      let evaluator = try await ChainEvaluator(network: planned, backend: backend, options: options)
+      let evaluator = try await ChainEvaluator(network: planned, backend: backend, options: evaluatorOptions)
       var dense: [[[Float]]] = []
       for region in regions {
         let logits = try await evaluator.denseLogits(of: region)
@@ -179,7 +182,7 @@ public struct ChainExtractor: Sendable {
     return max(request.budget.map { min($0, 1) } ?? settings.smallestFraction, smallest)
   }
 
-  private func check(_ request: ChainRequest) throws(ChainError) {
+  func check(_ request: ChainRequest) throws(ChainError) {
     if let fraction = request.budget {
       guard fraction > 0, fraction <= 1 else {
         throw .unreachable("the part to keep must be above 0 % and at most 100 %, not \(percent(fraction))")
@@ -199,7 +202,7 @@ public struct ChainExtractor: Sendable {
     }
   }
 
-  private func check(_ region: Region) throws(ChainError) {
+  func check(_ region: Region) throws(ChainError) {
     let input = network.graph.type(network.graph.inputs[0])
     let expected = Array(input.shape.dimensions.dropFirst())
     guard Array(region.samples.shape.dimensions.dropFirst()) == expected,

@@ -10,6 +10,8 @@ package struct DeviceTraits: Sendable, Hashable {
   var groupSize: Int
   /// Rows that one work-item of a reduction's first stage walks, at least.
   var rowsPerPart: Int
+  /// Whether inline PTX for tensor cores can be built (sm_80 and later).
+  var hasTensorPTX = false
 
   /// The tile of products in local memory; `nil` where work-items that cooperate cost more than they save.
   package var tile: Tile?
@@ -52,7 +54,10 @@ package struct DeviceTraits: Sendable, Hashable {
     }
   }
 
-  init(_ device: OpenCLDevice) { self.init(kind: device.kind) }
+  init(_ device: OpenCLDevice) {
+    self.init(kind: device.kind)
+    hasTensorPTX = Self.hasTensorPTX(architecture: device.architecture)
+  }
 
   /// What suits devices of that kind.
   package init(kind: OpenCLDevice.Kind) {
@@ -79,12 +84,17 @@ package struct DeviceTraits: Sendable, Hashable {
 
   /// The build options of every program. None relaxes the mathematics: results are compared with the reference.
   package var buildOptions: String {
-    "-cl-std=CL1.2 -DLANES=\(lanes) -DPIXELS=\(pixels) -DRUN=\(run) -DGROUP_SIZE=\(groupSize)"
-      + (tile?.buildOptions ?? "")
+    "-cl-std=CL1.2 -DLANES=\(lanes) -DPIXELS=\(pixels) -DRUN=\(run) -DGROUP_SIZE=\(groupSize) "
+      + "-DTENSOR_PTX=\(hasTensorPTX ? 1 : 0)" + (tile?.buildOptions ?? "")
   }
 
   /// The instruction set of an NVIDIA device of that compute capability; empty for other devices.
   static func nvidiaArchitecture(major: Int, minor: Int) -> String { major > 0 ? "sm_\(major)\(minor)" : "" }
+
+  /// Whether a device of that instruction set has `mma.sync` for tf32 and bf16, `ldmatrix` and `cp.async`.
+  static func hasTensorPTX(architecture: String) -> Bool {
+    architecture.hasPrefix("sm_") && Int(architecture.dropFirst(3)).map { $0 >= 80 } ?? false
+  }
 
   /// What a driver that fails to build without saying why most likely lacks.
   static func hintForEmptyBuildLog(platform: String) -> String {

@@ -3,14 +3,36 @@ import CKernelSources
 /// Kernels that are built together. Shapes are arguments, so that these few programs serve all graphs.
 package enum KernelFamily: String, CaseIterable, Sendable {
   case convolution, gemm, gate, pool, normalize, softmax, elementwise, movement, typed, optimizer
+  case tensorTF32, tensorTF32Small, tensorBF16, tensorBF16Small
 
   /// The text that the device's compiler sees: the codes of the host's tables, what families share, the family.
   var source: String {
-    ([KernelFunctions.definitions] + (Self.common + own).map { String(cString: $0()) }).joined(separator: "\n")
+    ([Self.commonSource] + own.map { String(cString: $0()) }).joined(separator: "\n")
+  }
+
+  /// What stands before the kernels of every family.
+  static var commonSource: String {
+    ([inlining, KernelFunctions.definitions] + common.map { String(cString: $0()) }).joined(separator: "\n")
   }
 
   /// Build options behind the device's.
-  var buildOptions: String { "" }
+  var buildOptions: String { tile?.buildOptions ?? "" }
+
+  /// The shape of a build for tensor cores; `nil` for other families. 48 KiB of local memory are all that NVIDIA's
+  /// OpenCL gives a work-group.
+  package var tile: TensorTile? {
+    switch self {
+    case .tensorTF32:
+      TensorTile(precision: .tf32, rows: 128, columns: 128, rowWarps: 2, columnWarps: 4, stages: 3)
+    case .tensorTF32Small: TensorTile(precision: .tf32, rows: 64, columns: 64, rowWarps: 2, columnWarps: 2, stages: 3)
+    case .tensorBF16: TensorTile(precision: .bf16, rows: 128, columns: 128, rowWarps: 2, columnWarps: 4, stages: 2)
+    case .tensorBF16Small: TensorTile(precision: .bf16, rows: 64, columns: 64, rowWarps: 2, columnWarps: 2, stages: 2)
+    case .convolution, .gemm, .gate, .pool, .normalize, .softmax, .elementwise, .movement, .typed, .optimizer: nil
+    }
+  }
+
+  /// A function that is `inline` and nothing else has no definition where a compiler chooses not to inline it.
+  private static let inlining = "#define inline static inline"
 
   private typealias Accessor = () -> UnsafePointer<CChar>
 
@@ -42,6 +64,8 @@ package enum KernelFamily: String, CaseIterable, Sendable {
         { catena_kernel_softmax_typed_reduce() }, { catena_kernel_gemm_integer_product() },
       ]
     case .optimizer: [{ catena_kernel_optimizer_adam() }]
+    case .tensorTF32, .tensorTF32Small, .tensorBF16, .tensorBF16Small:
+      [{ catena_kernel_tensor_fragments() }, { catena_kernel_tensor_convolution() }]
     }
   }
 }

@@ -79,6 +79,10 @@ extension Lowering {
       case .minimum: (.minimum, 1)
       case .product: (.product, 1)
       }
+    if let columns = RowReduction(kept, gone) {
+      reduceRows(source.slot, into: node.outputs[0], kind, scale: scale, columns)
+      return
+    }
     // Many parts only where there are few results: a part is worth a launch from some thousand elements on.
     let parts = kept.count >= 256 ? 1 : min(64, max(1, gone.count / 4096))
     let result = makeSlot(for: node.outputs[0], .rowMajor)
@@ -91,6 +95,36 @@ extension Lowering {
         partial, into: result, kind, scale: scale, StridedWalk(extents: [kept.count], strides: [[parts]]),
         StridedWalk(extents: [parts], strides: [[1]]), parts: 1)
     }
+  }
+
+  /// Rows of contiguous columns, in parts where there are few columns.
+  private mutating func reduceRows(
+    _ source: SlotID, into value: ValueID, _ kind: KernelFunctions.Reduce, scale: Float, _ extents: RowReduction
+  ) {
+    let items = extents.outer * dividedUp(extents.columns, traits.lanes)
+    let parts = items >= 256 ? 1 : min(64, max(1, extents.rows / traits.rowsPerPart))
+    let result = makeSlot(for: value, .rowMajor)
+    if parts == 1 {
+      reduceRows(source, into: result, kind, scale: scale, extents, parts: 1)
+    } else {
+      let partial = addSlot(extents.outer * parts * extents.columns)
+      reduceRows(source, into: partial, kind, scale: 1, extents, parts: parts)
+      let second = RowReduction(outer: extents.outer, rows: parts, columns: extents.columns)
+      reduceRows(partial, into: result, kind, scale: scale, second, parts: 1)
+    }
+  }
+
+  private mutating func reduceRows(
+    _ source: SlotID, into result: SlotID, _ kind: KernelFunctions.Reduce, scale: Float, _ extents: RowReduction,
+    parts: Int
+  ) {
+    launch(
+      .softmax, "reduce_rows",
+      [
+        .read(source), .write(result), .integers([Int(kind.rawValue)]), .floats([scale]),
+        .integers([extents.outer, extents.rows, extents.columns, 0]),
+        .integers([parts, dividedUp(extents.rows, parts)]),
+      ], workItems: extents.outer * parts * dividedUp(extents.columns, traits.lanes))
   }
 
   private mutating func reduce(
@@ -123,5 +157,30 @@ extension Lowering {
         .integers(padded(gone.extents, with: 1)), .integers(padded(gone.strides[0], with: 0)),
         .integers([kept.count, gone.count]),
       ], workItems: kept.count)
+  }
+}
+
+/// A reduction of the rows of outer x rows x columns.
+private struct RowReduction {
+  var outer: Int
+  var rows: Int
+  var columns: Int
+
+  init(outer: Int, rows: Int, columns: Int) {
+    self.outer = outer
+    self.rows = rows
+    self.columns = columns
+  }
+
+  /// `nil` where the walks over what stays and what goes are no such box.
+  init?(_ kept: StridedWalk, _ gone: StridedWalk) {
+    guard
+      gone.extents.count == 1, kept.extents.count <= 2, let columns = kept.extents.last, columns > 1,
+      kept.strides[0].last == 1, gone.strides[0][0] == columns,
+      kept.extents.count == 1 || kept.strides[0][0] == columns * gone.extents[0]
+    else { return nil }
+    self.columns = columns
+    rows = gone.extents[0]
+    outer = kept.extents.count == 2 ? kept.extents[0] : 1
   }
 }

@@ -41,7 +41,6 @@ extension Lowering {
       fused.insert(folded.node)
     }
     let output = SpatialShape(graph.shape(result))
-    let packed = packedWeight(node.inputs[1], mapping, normalization: normalization)
     let bias = bias(of: node, normalization: normalization)
 
     var chain = EpilogueChain(
@@ -50,11 +49,41 @@ extension Lowering {
         rows: output.samples * output.positions, columns: output.channels, channels: 1))
     extend(&chain)
     let along = mapping.arguments(input.rank - 3)
+    let epilogue = epilogueArguments(
+      chain, storesRoot: chain.stages.isEmpty || readerCounts[result, default: 0] > 1)
+    let operations =
+      2 * (mapping.isTransposed ? input.samples * input.positions : output.samples * output.positions)
+      * input.channels * weight.positions * output.channels / groups
+    let extents = [output.samples, input.channels] + input.extents + [output.channels] + weight.extents
+    let data = slot(of: node.inputs[0], .channelsLast)
+    if groups == 1, input.depth == 1, output.depth == 1, weight.depth == 1 {
+      let problem = TensorProblem(
+        data: data, input: [input.height, input.width, input.channels],
+        output: [output.samples, output.height, output.width, output.channels], taps: [weight.height, weight.width],
+        across: mapping.arguments(input.rank - 4), along: along, bias: bias, operations: operations, shape: extents)
+      let isDone = launchOnTensorCores(
+        problem,
+        weight: { lowering in
+          var source = lowering.slot(of: node.inputs[1], .rowMajor)
+          let taps = weight.positions
+          if let normalization {
+            source = lowering.multiply(
+              source, normalization.factors, outer: weight.samples, inner: weight.channels * taps)
+          }
+          return lowering.tensorWeight(
+            node.inputs[1], isTransposed: mapping.isTransposed, outputs: output.channels, inputs: input.channels,
+            taps: taps, source: source,
+            normalization: normalization.map { Array(lowering.graph.nodes[$0.node].inputs.dropFirst()) } ?? [])
+        }, epilogue: epilogue)
+      if isDone { return }
+    }
+    let packed = packedWeight(node.inputs[1], mapping, normalization: normalization)
     let runs = dividedUp(dividedUp(output.width, along[3]), traits.pixels) * along[3]
     let perGroup = output.channels / groups
     let variant: KernelVariant
     if mapping.isDepthwise(input, output) {
-      let workItems = dividedUp(output.channels, traits.lanes) * output.samples * output.positions
+      let rows = output.samples * output.depth * output.height
+      let workItems = rows * dividedUp(output.width, traits.pixels) * dividedUp(output.channels, traits.lanes)
       variant = KernelVariant(kernel: "convolution_depthwise", workItems: workItems)
     } else if let tile = traits.tile, tile.suits(columns: perGroup) {
       let phases = [input.rank - 5, input.rank - 4, input.rank - 3].map { mapping.arguments($0)[3] }
@@ -69,16 +98,12 @@ extension Lowering {
     launch(
       .convolution, variant.kernel,
       [
-        .read(slot(of: node.inputs[0], .channelsLast)), .read(packed), bias.map { .read($0) } ?? .null,
+        .read(data), .read(packed), bias.map { .read($0) } ?? .null,
         .integers(padded(input.extents + [input.channels, groups], with: 0)),
         .integers(padded([output.samples] + output.extents + [output.channels], with: 0)),
         .integers(weight.extents + [0]), .integers(mapping.arguments(input.rank - 5)),
         .integers(mapping.arguments(input.rank - 4)), .integers(along),
-      ] + epilogueArguments(chain, storesRoot: chain.stages.isEmpty || readerCounts[result, default: 0] > 1),
-      workItems: variant.workItems, groupSize: variant.groupSize,
-      operations: 2 * (mapping.isTransposed ? input : output).samples * weight.positions * weight.samples
-        * weight.channels * (mapping.isTransposed ? input : output).positions,
-      shape: [output.samples, input.channels] + input.extents + [output.channels] + weight.extents)
+      ] + epilogue, workItems: variant.workItems, groupSize: variant.groupSize, operations: operations, shape: extents)
   }
 
   /// The batch normalisation that alone reads a convolution's output and can be folded into its constant weight.
@@ -239,6 +264,26 @@ extension Lowering {
       geometry: EpilogueGeometry(rows: batches * product.rows, columns: product.columns, channels: 1))
     if let summand { chain.stages = [summandStage(summand.value, factor: summand.factor, output)] }
     extend(&chain)
+    let epilogue = epilogueArguments(
+      chain, storesRoot: summand == nil && (chain.stages.isEmpty || readerCounts[output, default: 0] > 1))
+    let operations = 2 * batches * product.rows * product.columns * product.inner
+    let extents = [batches, product.rows, product.columns, product.inner]
+    if batches == 1, product.alpha == 1, product.strides[..<2] == [product.inner, 1] {
+      let problem = TensorProblem(
+        data: operands[0], input: [1, 1, product.inner], output: [product.rows, 1, 1, product.columns], taps: [1, 1],
+        across: [1, 1, 0, 1], along: [1, 1, 0, 1], bias: nil, operations: operations, shape: extents)
+      let isDone = launchOnTensorCores(
+        problem,
+        weight: { lowering in
+          // Columns by depth; a matrix that changes is used as it lies or not at all.
+          if product.strides[2...] == [1, product.inner] { return operands[1] }
+          guard lowering.program.slots[operands[1].index].isConstant else { return nil }
+          return lowering.tensorWeight(
+            node.inputs[1], isTransposed: true, outputs: product.columns, inputs: product.inner, taps: 1,
+            source: operands[1], normalization: [])
+        }, epilogue: epilogue)
+      if isDone { return }
+    }
     let batch = product.batch.collapsed()
     let variant: KernelVariant
     if let tile = traits.tile, tile.suits(columns: product.columns) {
@@ -255,13 +300,7 @@ extension Lowering {
         .integers([batch.extents.count]), .integers(padded(batch.extents, with: 1)),
         .integers(padded(batch.strides[0], with: 0)), .integers(padded(batch.strides[1], with: 0)),
         .floats([product.alpha]),
-      ]
-        + epilogueArguments(
-          chain,
-          storesRoot: summand == nil && (chain.stages.isEmpty || readerCounts[output, default: 0] > 1)),
-      workItems: variant.workItems, groupSize: variant.groupSize,
-      operations: 2 * batches * product.rows * product.columns * product.inner,
-      shape: [batches, product.rows, product.columns, product.inner])
+      ] + epilogue, workItems: variant.workItems, groupSize: variant.groupSize, operations: operations, shape: extents)
   }
 
   /// factor * value as a stage behind a matrix product; the value broadcasts to the product.

@@ -22,10 +22,14 @@ struct Lowering {
   /// Results of the node at hand that are computed in another type than they have.
   private var unrounded: [(value: ValueID, location: LoweredProgram.Location)] = []
   private var packedWeights: [PackedWeight: SlotID] = [:]
+  /// Which products run on tensor cores.
+  let tensorPolicy: TensorPolicy
 
   /// The launches of `program`, whose nodes `KernelSupport` has approved.
-  static func lower(_ program: Program, traits: DeviceTraits) -> LoweredProgram {
-    var lowering = Lowering(program, traits: traits)
+  static func lower(
+    _ program: Program, traits: DeviceTraits, tensorPolicy: TensorPolicy = .none
+  ) -> LoweredProgram {
+    var lowering = Lowering(program, traits: traits, tensorPolicy: tensorPolicy)
     for index in lowering.graph.nodes.indices where !lowering.fused.contains(index) {
       lowering.lower(nodeAt: index)
       lowering.roundResults()
@@ -34,8 +38,9 @@ struct Lowering {
     return lowering.program
   }
 
-  private init(_ program: Program, traits: DeviceTraits) {
+  private init(_ program: Program, traits: DeviceTraits, tensorPolicy: TensorPolicy) {
     graph = program.graph
+    self.tensorPolicy = tensorPolicy
     self.traits = traits
     readers = graph.readers()
     var counts = readers.mapValues(\.count)
@@ -303,6 +308,8 @@ struct PackedWeight: Hashable {
   var groups: Int
   /// The batch normalisation that is folded in.
   var normalization: [ValueID]
+  /// Whether it lies as the kernels for tensor cores read it.
+  var isForTensorCores = false
 }
 
 /// The arguments that a strided kernel takes for a collapsed walk: all axes but the innermost, padded to 8.

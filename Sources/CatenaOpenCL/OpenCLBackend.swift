@@ -9,6 +9,8 @@ public struct OpenCLBackend: Backend {
   /// Why this device was chosen.
   public let reason: String
   package let context: OpenCLContext
+  /// Which products run on tensor cores, where that is not to be found out.
+  private let tensorPolicy: TensorPolicy?
 
   /// The back end of the best GPU.
   /// - Parameter cache: where built programs are kept.
@@ -17,6 +19,7 @@ public struct OpenCLBackend: Backend {
     let (device, reason) = try OpenCLDevices.preferred()
     context = try OpenCLContext.shared(for: device, cache: cache)
     self.reason = reason
+    tensorPolicy = nil
   }
 
   /// The back end of the device with that number in `OpenCLDevices.all`, of whatever kind.
@@ -27,11 +30,13 @@ public struct OpenCLBackend: Backend {
   public init(deviceAt index: Int, cache: ProgramCacheLocation = .standard) throws(ComputeError) {
     context = try OpenCLContext.shared(for: OpenCLDevices.device(at: index), cache: cache)
     reason = "named as opencl:\(index)"
+    tensorPolicy = nil
   }
 
   /// The back end of a context that others do not share.
-  package init(context: OpenCLContext) {
+  package init(context: OpenCLContext, tensorPolicy: TensorPolicy? = nil) {
     self.context = context
+    self.tensorPolicy = tensorPolicy
     reason = "given"
   }
 
@@ -61,7 +66,9 @@ public struct OpenCLBackend: Backend {
     let result = await thread.perform { () -> Result<OpenCLExecutable, ComputeError> in
       do throws(ComputeError) {
         return .success(
-          try OpenCLExecutable(ready, in: context, memoryLimit: options.memoryLimit, on: thread))
+          try OpenCLExecutable(
+            ready, in: context, memoryLimit: options.memoryLimit,
+            tensorPolicy: tensorPolicy ?? context.tensorCores.policy(for: options.precision, in: context), on: thread))
       } catch {
         return .failure(error)
       }

@@ -9,6 +9,8 @@ package final class OpenCLContext: Sendable {
   package let traits: DeviceTraits
   package let pool: BufferPool
   package let programs: ProgramCache
+  /// What was found out about tensor cores.
+  package let tensorCores = TensorCores()
   package let handle: ContextHandle
 
   /// A context that others do not share.

@@ -23,8 +23,11 @@ package actor OpenCLExecutable: Executable {
   private let logger: Logger?
 
   /// Prepares `program`, whose nodes all have kernels; to be called on `thread`.
-  init(_ program: Program, in context: OpenCLContext, memoryLimit: Int?, on thread: DriverThread) throws(ComputeError) {
-    let lowered = Lowering.lower(program, traits: context.traits)
+  init(
+    _ program: Program, in context: OpenCLContext, memoryLimit: Int?, tensorPolicy: TensorPolicy,
+    on thread: DriverThread
+  ) throws(ComputeError) {
+    let lowered = Lowering.lower(program, traits: context.traits, tensorPolicy: tensorPolicy)
     let prepared = try PreparedProgram(lowered, in: context, memoryLimit: memoryLimit)
     self.prepared = prepared
     self.thread = thread

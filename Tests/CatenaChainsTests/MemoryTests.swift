@@ -54,4 +54,33 @@ struct MemoryTests {
       #expect(abs(peak - planned) * 10 <= planned, "planned \(planned), peak \(peak), \(compiled), \(run)")
     }
   }
+
+  /// The programs' bytes are the plan's; what comes on top is the network as imported, and the curve.
+  @Test("a whole extraction keeps to its plan, and to a limit by smaller batches")
+  func extraction() async {
+    await #expect(processExitsWith: .success) {
+      let network = ShippedNetwork.resnet20
+      let region = try network.region(Array(0..<20))
+      let chain = try ChainNetwork(model: network.model(), batch: region.count)
+      let backend = CPUBackend()
+      func extractor(_ limit: Int?) -> ChainExtractor {
+        ChainExtractor(
+          network: chain, backend: backend, settings: .short(steps: 2), options: CompileOptions(memoryLimit: limit))
+      }
+      let free = try await extractor(nil).plan(for: region, request: .keep(fraction: 0.5))
+      let limit = free.total / 2
+      for (limit, plan) in [
+        (nil, free), (limit, try await extractor(limit).plan(for: region, request: .keep(fraction: 0.5))),
+      ] {
+        let count = try await Allocations.counted {
+          _ = try await extractor(limit).chains(for: [region], request: .keep(fraction: 0.5))
+        }
+        let remark = "limit \(limit ?? 0), planned \(plan.total), \(count)"
+        print(remark)
+        #expect(plan.total <= limit ?? .max, "\(remark)")
+        #expect(count.peakBytes >= plan.total * 8 / 10 && count.peakBytes <= plan.total * 12 / 10, "\(remark)")
+        #expect((plan.samplesPerRun < 20) == (limit != nil), "\(plan)")
+      }
+    }
+  }
 }

@@ -2,9 +2,12 @@ import Foundation
 
 /// Where tests find what is not Swift.
 package enum Assets {
-  /// The root of the repository.
-  package static let repository = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
-    .deletingLastPathComponent().standardizedFileURL
+  /// The root of the repository, or of a copy of its files that the environment's CATENA_REPOSITORY names.
+  package static let repository: URL = {
+    if let named = ProcessInfo.processInfo.environment["CATENA_REPOSITORY"] { return URL(filePath: named) }
+    return URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent().standardizedFileURL
+  }()
 
   /// Models and images that ship with the repository.
   package static let samples = repository.appending(path: "Tools/samples")

@@ -55,6 +55,12 @@ private struct WorkOptions: ParsableArguments {
   @Option(help: "Preprocessed samples (.npy, N first) instead of random ones.")
   var samples: String?
 
+  @Option(help: "The lowest precision that products may be computed in.")
+  var precision: Precision = .f32
+
+  /// How the job's program is compiled.
+  var options: CompileOptions { CompileOptions(precision: precision) }
+
   func validate() throws {
     if batch < 1 { throw ValidationError("--batch must be at least 1") }
   }
@@ -209,7 +215,7 @@ private struct InferenceJob: BenchJob {
     let graph = try model.graph(batch: model.fixedBatch ?? work.batch).pruned()
     (input, output) = (graph.inputs[0], graph.outputs[0])
     samples = try work.tensor(count: graph.shape(input)[0], like: graph.shape(input))
-    executable = try await backend.compile(Program(graph), options: CompileOptions())
+    executable = try await backend.compile(Program(graph), options: work.options)
   }
 
   func run() async throws {
@@ -240,7 +246,7 @@ private struct StepJob: BenchJob {
     settings.batch = work.batch
     optimizer = try await ChainOptimizer(
       network: network, regions: regions, dense: dense, keep: [Double](repeating: 0.05, count: count),
-      settings: settings, backend: backend, options: CompileOptions())
+      settings: settings, backend: backend, options: work.options)
   }
 
   private static func denseLogits(

@@ -42,7 +42,10 @@ struct ChainCommand: AsyncParsableCommand {
   var agreement: Fraction?
 
   @Option(help: ArgumentHelp("The folder to write, new or empty.", valueName: "folder"))
-  var out: String
+  var out: String?
+
+  @Flag(help: "Print what will be done and the memory it needs, and stop.")
+  var dryRun = false
 
   @Flag(help: "Replace a folder that is not empty.")
   var overwrite = false
@@ -65,6 +68,7 @@ struct ChainCommand: AsyncParsableCommand {
     if keep == nil, agreement == nil {
       throw ValidationError("give --keep (such as 5%), --agreement (such as 95%) or both")
     }
+    if out == nil, !dryRun { throw ValidationError("give --out, the folder to write, or --dry-run") }
     if let steps, steps < 1 { throw ValidationError("--steps must be at least 1") }
     if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
   }
@@ -89,6 +93,7 @@ struct ChainCommand: AsyncParsableCommand {
     if let batch { settings.batch = batch }
     let source = try ONNXModel(contentsOf: model)
     let region = try samples.region(named: samples.regionName, for: source)
+    guard !dryRun, let out else { return try await plan(region, source, settings) }
     // Begun before the work, so that a folder that cannot be written is not found out after it.
     let directory = try AtomicDirectory(out, replacing: overwrite)
     let engine = try device.openEngine()
@@ -112,11 +117,45 @@ struct ChainCommand: AsyncParsableCommand {
         modelFile: URL(fileURLWithPath: model).lastPathComponent, preprocessing: try samples.preprocessingDescription(),
         device: engine.backend.device, version: catenaVersion))
     let manifest = try writer.write(into: directory)
-    if json { try Output.json(manifest) } else { try report(manifest) }
+    if json { try Output.json(manifest) } else { try report(manifest, in: out) }
     if !manifest.met { throw ExitStatus.notMet }
   }
 
-  private func report(_ manifest: ChainManifest) throws {
+  /// Prints what would be done.
+  private func plan(_ region: Region, _ source: ONNXModel, _ settings: ChainSettings) async throws {
+    let engine = try device.openEngine()
+    let network = try ChainNetwork(model: source, batch: min(settings.batch, region.count))
+    let extractor = ChainExtractor(
+      network: network, backend: engine.backend, settings: settings, options: engine.compileOptions)
+    let plan = try await extractor.plan(for: region, request: request)
+    if json { return try Output.json(plan) }
+    func bytes(_ name: String, _ part: (MemoryPlan) -> Int) -> [String] {
+      [name, Output.bytes(part(plan.step)), Output.bytes(part(plan.evaluation))]
+    }
+    let limit = plan.limit.map { " of \(Output.bytes($0)) allowed" } ?? ""
+    try Output.line(
+      """
+      device      \(engine.description)
+      network     \(plan.units) units, \(plan.blocks) residual branches
+      smallest    connected chain: \(plan.smallestChain) units
+      search      \(plan.steps) steps on \(plan.samples) samples, \(plan.samplesPerRun) at a time
+      evaluation  \(plan.samplesPerEvaluation) samples at a time
+
+      \(Output.table(
+        ["memory", "search", "evaluation"],
+        [
+          bytes("constants", \.constants), bytes("persistent", \.persistent), bytes("intermediates", \.intermediates),
+          bytes("scratch", \.scratch), bytes("all", \.total),
+        ]))
+
+      both are held at once: \(Output.bytes(plan.total))\(limit); nothing was run
+      """)
+    if plan.samplesPerRun < min(settings.batch, region.count) {
+      try Output.line("--memory made the batch smaller; more memory makes it faster, not better")
+    }
+  }
+
+  private func report(_ manifest: ChainManifest, in out: String) throws {
     func part(_ part: ChainManifest.Size.Part) -> String {
       "\(part.kept) of \(part.total) (\(Output.percent(Double(part.kept) / Double(max(part.total, 1)))))"
     }

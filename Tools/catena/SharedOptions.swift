@@ -11,7 +11,7 @@ struct DeviceOptions: ParsableArguments {
   var threads: Int?
 
   @Option(
-    help: ArgumentHelp("The most memory to plan for, such as 4G.", valueName: "bytes"),
+    help: ArgumentHelp("The most memory to plan for, such as 2GiB.", valueName: "bytes"),
     transform: ByteCount.init(parsing:))
   var memory: ByteCount?
 
@@ -37,7 +37,7 @@ extension DeviceChoice: ExpressibleByArgument {
   public static var allValueStrings: [String] { ["auto", "cpu", "opencl", "opencl:INDEX", "reference"] }
 }
 
-/// A number of bytes with an optional suffix K, M, G or T (powers of 1024).
+/// A number of bytes with an optional suffix K, M, G or T (powers of 1024), with or without B or iB behind it.
 struct ByteCount {
   let bytes: Int
 
@@ -45,7 +45,10 @@ struct ByteCount {
   init(parsing argument: String) throws {
     let suffixes: [Character: Int] = ["K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40]
     var digits = Substring(argument.uppercased())
-    if digits.hasSuffix("B") { digits.removeLast() }
+    for suffix in ["IB", "B"] where digits.hasSuffix(suffix) {
+      digits.removeLast(suffix.count)
+      break
+    }
     var factor = 1
     if let last = digits.last, let value = suffixes[last] {
       factor = value

@@ -62,3 +62,9 @@ const char *catena_kernel_gemm_gemm_tiled(void);
 
 /// The text of Kernels/conv/convolution_tiled.cl.
 const char *catena_kernel_conv_convolution_tiled(void);
+
+/// The text of Kernels/tensor/fragments.cl.
+const char *catena_kernel_tensor_fragments(void);
+
+/// The text of Kernels/tensor/convolution.cl.
+const char *catena_kernel_tensor_convolution(void);

@@ -121,6 +121,8 @@ typedef struct {
   bool has_bias;
   // Whether the weights come row-major at run time instead of being packed once.
   bool has_plain_weights;
+  // Whether the images that are read (and then the packed weights), and those that are written, are bf16 instead of f32.
+  bool reads_bfloat16, writes_bfloat16;
 } catena_convolution;
 
 // A convolution on channels-last images, weights in whatever order it likes best.

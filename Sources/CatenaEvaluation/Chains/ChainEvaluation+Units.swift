@@ -37,7 +37,7 @@ extension ChainEvaluation {
   }
 
   /// The change of KL when each retained unit alone is left out, on the cut network: it costs what the chain costs.
-  func leavingOneOut(
+  package func leavingOneOut(
     _ selection: ChainSelection, _ bench: MaskBench, progress: (Double) -> Void
   ) async throws -> [UnitRecord] {
     let size = batch(samples: bench.samples.shape[0])

@@ -12,7 +12,7 @@ public final class ChainEvaluation: Sendable {
   let options: CompileOptions
   let settings: EvaluationSettings
   /// The network for one sample, or its own fixed batch: what sizes are counted on.
-  let network: ChainNetwork
+  package let network: ChainNetwork
 
   /// An evaluation of `model` on one device.
   public init(
@@ -102,13 +102,14 @@ public final class ChainEvaluation: Sendable {
 }
 
 /// The program that masks of one region run in.
-struct MaskBench {
+package struct MaskBench {
   let runner: MaskRunner
   let samples: Tensor
   /// The dense network's logits of the region.
   let dense: [[Float]]
 
-  init(_ evaluation: ChainEvaluation, samples: Tensor) async throws {
+  /// Compiles the program and runs the dense network.
+  package init(_ evaluation: ChainEvaluation, samples: Tensor) async throws {
     let size = evaluation.batch(samples: samples.shape[0])
     let network = try ChainNetwork(model: evaluation.model, batch: size.masks * size.samples)
     runner = try await MaskRunner(

@@ -113,14 +113,18 @@ extension ChainReport {
       name: "curve", title: "A. Fidelity against sparsity (binary)",
       columns: [.fraction("at_most", "units at most"), .agreement, .divergence, .cosine, .failed]
         + Table.Column.kept + [.init("regions")],
-      notes: [noteOfMeans, "The best chain of each region's curve with at most so many units."])
+      notes: [
+        noteOfMeans, "The best chain of each region's curve with at most so many units; what it keeps, on average.",
+      ])
     for fraction in fractions {
       let readings = records.compactMap { record in record.curve.first { $0.atMost == fraction } }
+      func kept(_ part: (CurveReading) -> Double?) -> Table.Cell {
+        meanOfAny(readings.compactMap(part)).map { .number($0) } ?? .missing
+      }
       table.append([
         .number(fraction), average(readings.map(\.agreement)), average(readings.map(\.divergence)),
         average(readings.map(\.cosine)), .text("\(readings.count(where: \.isConstant)) of \(readings.count)"),
-        average(readings.map(\.units)), average(readings.map { $0.kept?.blocks }),
-        average(readings.map { $0.kept?.parameters }), average(readings.map { $0.kept?.multiplyAdds }),
+        kept(\.units), kept { $0.kept?.blocks }, kept { $0.kept?.parameters }, kept { $0.kept?.multiplyAdds },
         .count(readings.count),
       ])
     }

@@ -78,15 +78,15 @@ extension ChainNetwork {
   /// - Returns: the cut graph, what can be gated in it, and the index in the whole network of each of those units.
   func cutChain(_ selection: ChainSelection) throws -> (graph: Graph, sites: GateSites, units: [Int]) {
     let sliced = try sliced(keeping: selection.units, blocks: selection.blocks)
-    let produced = Set(sliced.graph.nodes.flatMap(\.outputs))
+    let makers = sliced.graph.producers()
     var layers: [UnitLayer] = []
     var units: [Int] = []
-    for (layer, offset) in zip(sites.layers, sites.unitOffsets) where produced.contains(layer.value) {
+    for (layer, offset) in zip(sites.layers, sites.unitOffsets) {
+      guard makers[layer.value] != nil, let mixing = makers[graph.nodes[layer.mixing].outputs[0]] else { continue }
       let kept = sliced.record.kept(layer.value, axis: layer.axis) ?? Array(0..<layer.count)
       var layer = layer
-      layer.count = kept.count
       // Branches that are left are never gated here.
-      layer.block = nil
+      (layer.mixing, layer.count, layer.block) = (mixing, kept.count, nil)
       layers.append(layer)
       units += kept.map { offset + $0 }
     }

@@ -43,25 +43,31 @@ public struct UnitMask: Sendable, Hashable {
 }
 
 /// Other masks with as many units in every layer, and the same residual branches, as a given one.
-struct MatchedMasks {
+package struct MatchedMasks {
   let sites: GateSites
   let mask: UnitMask
 
+  /// Others than `mask`.
+  package init(sites: GateSites, mask: UnitMask) {
+    self.sites = sites
+    self.mask = mask
+  }
+
   /// The units with the largest scores of every layer; of equal ones the first.
-  func largest(_ scores: [Double]) -> UnitMask {
+  package func largest(_ scores: [Double]) -> UnitMask {
     picking { candidates, count in
       Array(candidates.sorted { scores[$0] == scores[$1] ? $0 < $1 : scores[$0] > scores[$1] }.prefix(count))
     }
   }
 
   /// Units at random.
-  func random(_ generator: inout SeededGenerator) -> UnitMask {
+  package func random(_ generator: inout SeededGenerator) -> UnitMask {
     picking { candidates, count in Array(candidates.shuffled(using: &generator).prefix(count)) }
   }
 
   /// In every layer, the part `fraction` of the kept units (at least one) exchanged for as many others at random, where
   /// there are as many.
-  func swapping(_ fraction: Double, _ generator: inout SeededGenerator) -> UnitMask {
+  package func swapping(_ fraction: Double, _ generator: inout SeededGenerator) -> UnitMask {
     var result = mask
     for range in layerRanges {
       let kept = range.filter { mask.units[$0] != 0 }.shuffled(using: &generator)

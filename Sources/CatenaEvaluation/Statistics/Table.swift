@@ -73,7 +73,7 @@ public struct Table: Sendable, Hashable {
 
 extension Table {
   /// The title, the aligned columns, the notes. Words to the left, numbers to the right; an interval as
-  /// `0.912 [0.880, 0.941]`.
+  /// `0.912 [0.880, 0.941]` or `91.2 % [88.0, 94.1]`.
   public var text: String {
     let cells = rows.map { row in zip(row, columns).map { $0.text($1.style) } }
     let isNumeric = columns.indices.map { column in
@@ -108,7 +108,7 @@ extension Table.Cell {
     case .count(let count): "\(count)"
     case .number(let number): style.text(number)
     case .interval(let interval) where interval.isBounded:
-      "\(style.text(interval.estimate)) [\(style.text(interval.lower)), \(style.text(interval.upper))]"
+      "\(style.text(interval.estimate)) [\(style.digits(interval.lower)), \(style.digits(interval.upper))]"
     case .interval(let interval): style.text(interval.estimate)
     case .missing: "-"
     }
@@ -117,10 +117,16 @@ extension Table.Cell {
 
 extension Table.Style {
   fileprivate func text(_ number: Double) -> String {
+    guard number.isFinite, case .percent = self else { return digits(number) }
+    return digits(number) + " %"
+  }
+
+  /// The number without its unit.
+  fileprivate func digits(_ number: Double) -> String {
     guard number.isFinite else { return number.isNaN ? "-" : number > 0 ? "inf" : "-inf" }
-    switch self {
-    case .decimal(let digits): return String(format: "%.\(digits)f", number)
-    case .percent(let digits): return String(format: "%.\(digits)f %%", number * 100)
+    return switch self {
+    case .decimal(let digits): String(format: "%.\(digits)f", number)
+    case .percent(let digits): String(format: "%.\(digits)f", number * 100)
     }
   }
 }

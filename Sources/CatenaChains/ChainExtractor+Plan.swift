@@ -1,0 +1,69 @@
+import CatenaCompute
+
+/// What an extraction will do and how much memory its programs hold, known before it runs.
+public struct ExtractionPlan: Sendable, Hashable, Codable {
+  /// Units of the network.
+  public var units: Int
+  /// Residual branches of the network.
+  public var blocks: Int
+  /// Units of the smallest connected chain.
+  public var smallestChain: Int
+  /// Optimisation steps.
+  public var steps: Int
+  /// Samples of the region.
+  public var samples: Int
+  /// Samples in one run of the step; larger regions take several.
+  public var samplesPerRun: Int
+  /// Samples in one run of the evaluator.
+  public var samplesPerEvaluation: Int
+  /// The bytes of the step's program, while it is as large as the network.
+  public var step: MemoryPlan
+  /// The bytes of the evaluator.
+  public var evaluation: MemoryPlan
+  /// The most bytes that the two may hold; `nil` for no limit.
+  public var limit: Int?
+  /// Both, which are held at once.
+  public var total: Int { step.total + evaluation.total }
+}
+
+extension ChainExtractor {
+  /// Plans the extraction of one region's chain as `chains(for:request:)` would begin it: with the batches that fit into
+  /// the memory limit. Nothing is run.
+  /// - Throws: What the extraction would throw before its first step, `ComputeError.outOfMemory` among them.
+  public func plan(for region: Region, request: ChainRequest) async throws -> ExtractionPlan {
+    try check(request)
+    try check(region)
+    let isFixed = network.model.fixedBatch != nil
+    let evaluation = try await halvingBatches(from: network.batch, downTo: isFixed ? network.batch : 1) { batch in
+      let planned = try ChainNetwork(model: network.model, batch: batch)
+      return try await ChainEvaluator(network: planned, backend: backend, options: evaluatorOptions).memoryPlan
+    }
+    let step = try await halvingBatches(from: settings.batch, downTo: isFixed ? settings.batch : 1) { batch in
+      var settings = settings
+      settings.batch = batch
+      let planned = try ChainNetwork(model: network.model, batch: min(batch, region.count))
+      let program = try ChainProgram(network: planned, regions: 1, settings: settings)
+      let executable = try await backend.compile(program.program, options: options)
+      return (memory: executable.memoryPlan, samples: planned.batch)
+    }
+    return ExtractionPlan(
+      units: network.sites.unitCount, blocks: network.sites.blocks.count, smallestChain: selector.smallestCount,
+      steps: settings.steps, samples: region.count, samplesPerRun: step.result.samples,
+      samplesPerEvaluation: evaluation.batch, step: step.result.memory, evaluation: evaluation.result,
+      limit: options.memoryLimit.map { $0 + (evaluatorOptions.memoryLimit ?? 0) })
+  }
+}
+
+extension CompileOptions {
+  /// The same for two programs that are held at once: of a memory limit the evaluator, which only runs forward, gets a
+  /// quarter and the step, which keeps what its derivative reads, the rest. Chains are judged in full precision,
+  /// whatever the step computes in.
+  var sharedByStepAndEvaluator: (step: CompileOptions, evaluator: CompileOptions) {
+    var (step, evaluator) = (self, self)
+    evaluator.precision = .f32
+    guard let limit = memoryLimit else { return (step, evaluator) }
+    evaluator.memoryLimit = limit / 4
+    step.memoryLimit = limit - limit / 4
+    return (step, evaluator)
+  }
+}
