@@ -47,6 +47,8 @@ public struct ChainManifest: Sendable, Hashable, Codable {
   public var constants: [Constant]
   /// Explicit products with zeros and ones, where no constant could make a channel zero.
   public var factors: [Factor]
+  /// The products of `chain.soft.onnx` that `chain.onnx` does not have.
+  public var softFactors: [SoftFactor]
   /// Dead channels that had to stay, and why.
   public var uncut: [Uncut]
 
@@ -153,6 +155,20 @@ public struct ChainManifest: Sendable, Hashable, Codable {
     public var axis: Int?
     /// The original indices on `axis` whose factor is 0.
     public var zeros: [Int]
+  }
+
+  /// A factor of the soft mode.
+  public struct SoftFactor: Sendable, Hashable, Codable {
+    /// The name of the constant in `chain.soft.onnx`.
+    public var name: String
+    /// The name of the value in front.
+    public var value: String
+    /// The axis of the channels; absent for one factor for all of the value.
+    public var axis: Int?
+    /// The tensor of `scores.safetensors` that the factors are elements of.
+    public var scores: String
+    /// Which elements, in order.
+    public var indices: [Int]
   }
 
   /// Dead channels that stayed.

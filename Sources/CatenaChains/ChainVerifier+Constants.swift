@@ -3,13 +3,15 @@ import CatenaGraph
 import CatenaTensors
 
 extension ChainVerifier {
-  /// Makes every floating-point constant again from the source's initialisers and the manifest.
+  /// Makes every floating-point constant of a file again from the source's initialisers and the manifest, and with
+  /// `scores` also the factors of the soft mode.
   func checkConstants(
-    of chain: ONNXModel, _ manifest: ChainManifest
+    of chain: ONNXModel, in file: String, _ manifest: ChainManifest, scores: Safetensors? = nil
   ) throws(ChainError) -> ChainVerification {
     let sources = model.initializers
     let slices = Dictionary(manifest.constants.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     let factors = Dictionary(manifest.factors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
+    let softFactors = Dictionary(manifest.softFactors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     var findings: [String] = []
     var result = ChainVerification(constants: 0, elements: 0, structuralZeros: 0, samples: 0, largestDifference: 0)
     for (name, tensor) in chain.initializers.sorted(by: { $0.key < $1.key }) where tensor.elementType.isFloatingPoint {
@@ -22,14 +24,28 @@ extension ChainVerifier {
         if !source.isBitIdentical(to: tensor) { findings.append("'\(name)' differs from the source network's") }
       } else if factors[name] != nil {
         if !tensor.floats.allSatisfy({ $0 == 0 || $0 == 1 }) { findings.append("the factor '\(name)' is not 0 or 1") }
+      } else if let scores, let factor = softFactors[name] {
+        if factor.constant(from: scores, like: tensor)?.isBitIdentical(to: tensor) != true {
+          findings.append("the soft factor '\(name)' is not what \(ChainFile.scores) says")
+        }
       } else {
         findings.append("'\(name)' comes from nowhere: neither the source nor the manifest has it")
       }
       result.constants += 1
       result.elements += tensor.elementCount
     }
-    guard findings.isEmpty else { throw .verification(findings) }
+    guard findings.isEmpty else { throw .verification(findings.map { "\(file): \($0)" }) }
     return result
+  }
+}
+
+extension ChainManifest.SoftFactor {
+  /// The factors, made from the stored scores in the form of `tensor`; `nil` when they do not fit it.
+  fileprivate func constant(from scores: Safetensors, like tensor: Tensor) -> Tensor? {
+    guard let all = scores[self.scores]?.floats, indices.allSatisfy(all.indices.contains),
+      indices.count == tensor.elementCount
+    else { return nil }
+    return Tensor(doubles: indices.map { Double(all[$0]) }, shape: tensor.shape, elementType: tensor.elementType)
   }
 }
 

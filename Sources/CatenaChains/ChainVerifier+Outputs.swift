@@ -60,6 +60,7 @@ struct SoftFactors {
 struct OutputCheck {
   let network: ChainNetwork
   let chain: ONNXModel
+  let soft: ONNXModel
   let stored: StoredRegion
   let backend: any Backend
 
@@ -71,19 +72,25 @@ struct OutputCheck {
     let dense = try await evaluator.denseLogits(of: region)
     let gated = try await evaluator.logits(
       of: region, unitGates: kept.units.map { $0 ? 1 : 0 }, blockGates: kept.blocks.map { $0 ? 1 : 0 })
-    let soft = try await evaluator.logits(of: region, unitGates: factors.units, blockGates: factors.blocks)
-    let sliced = try await NetworkRunner(
-      graph: ChainNetwork.graph(of: chain, batch: network.batch), backend: backend, options: CompileOptions()
-    ).logits(of: region)
+    let softlyGated = try await evaluator.logits(of: region, unitGates: factors.units, blockGates: factors.blocks)
+    let sliced = try await logits(of: chain)
+    let softlySliced = try await logits(of: soft)
     let differences = [
       ("the chain's logits differ from the gated network's", largestDifference(gated, sliced)),
+      ("the soft chain's logits differ from the softly gated network's", largestDifference(softlyGated, softlySliced)),
       ("the chain's logits differ from the recorded ones", largestDifference(stored.chainLogits, sliced)),
       ("the dense network's logits differ from the recorded ones", largestDifference(stored.denseLogits, dense)),
     ]
     var findings = differences.filter { !($0.1 <= ChainVerifier.tolerance) }.map { "\($0.0) by \($0.1) of their range" }
-    findings += fidelityFindings(manifest, soft: soft)
+    findings += fidelityFindings(manifest, soft: softlyGated)
     guard findings.isEmpty else { throw ChainError.verification(findings) }
     return differences.map(\.1).max() ?? 0
+  }
+
+  private func logits(of model: ONNXModel) async throws -> [[Float]] {
+    try await NetworkRunner(
+      graph: ChainNetwork.graph(of: model, batch: network.batch), backend: backend, options: CompileOptions()
+    ).logits(of: stored.region)
   }
 
   /// The manifest's figures against the stored logits, which they were computed from, and the soft mode's against

@@ -56,14 +56,23 @@ public struct ChainVerifier {
     let region = try StoredRegion(folder: folder, names: manifest.region.samples)
     let network = try ChainNetwork(model: model, batch: min(region.region.count, 32))
     let selection = try selection(of: manifest, in: network)
-    let chain = try stored { () throws(ONNXError) in try ONNXModel(contentsOf: "\(folder)/\(ChainFile.network)") }
-    var result = try checkConstants(of: chain, manifest)
-    try checkStructure(of: network, selection, manifest)
+    let chain = try storedModel(ChainFile.network)
+    let soft = try storedModel(ChainFile.softNetwork)
+    var result = try checkConstants(of: chain, in: ChainFile.network, manifest)
+    let sliced = try network.sliced(keeping: selection.units, blocks: selection.blocks)
+    try checkStructure(of: network, sliced, selection, manifest)
     let factors = try SoftFactors(folder: folder, network: network, selection)
-    let outputs = OutputCheck(network: network, chain: chain, stored: region, backend: backend)
+    let softFactors = try Safetensors.read("\(folder)/\(ChainFile.scores)")
+    _ = try checkConstants(of: soft, in: ChainFile.softNetwork, manifest, scores: softFactors)
+    try checkSoftStructure(of: network, sliced, factors, manifest)
+    let outputs = OutputCheck(network: network, chain: chain, soft: soft, stored: region, backend: backend)
     result.samples = region.region.count
     result.largestDifference = try await outputs.check(manifest, selection, factors)
     return result
+  }
+
+  private func storedModel(_ file: String) throws(ChainError) -> ONNXModel {
+    try stored { () throws(ONNXError) in try ONNXModel(contentsOf: "\(folder)/\(file)") }
   }
 
   func contents(of file: String) throws(ChainError) -> [UInt8] {
@@ -124,9 +133,8 @@ public struct ChainVerifier {
 
   /// Cuts the source network again: file and manifest must come out the same, byte for byte.
   private func checkStructure(
-    of network: ChainNetwork, _ selection: KeptUnits, _ manifest: ChainManifest
+    of network: ChainNetwork, _ sliced: SlicedGraph, _ selection: KeptUnits, _ manifest: ChainManifest
   ) throws {
-    let sliced = try network.sliced(keeping: selection.units, blocks: selection.blocks)
     var findings: [String] = []
     let rebuilt = try model.sliced(to: sliced.graph, from: network.graph)
     if try rebuilt.serialized() != contents(of: ChainFile.network) {
@@ -136,6 +144,22 @@ public struct ChainVerifier {
     findings += expected.differences(from: manifest)
     if try Array(manifest.curveTable.utf8) != contents(of: ChainFile.curve) {
       findings.append("\(ChainFile.curve) is not the curve of the manifest")
+    }
+    guard findings.isEmpty else { throw ChainError.verification(findings) }
+  }
+
+  /// Scales the cut network again by the stored factors.
+  private func checkSoftStructure(
+    of network: ChainNetwork, _ sliced: SlicedGraph, _ factors: SoftFactors, _ manifest: ChainManifest
+  ) throws {
+    let soft = try SoftNetwork(
+      network: network, sliced: sliced, unitFactors: factors.units, blockFactors: factors.blocks)
+    var findings: [String] = []
+    if try model.sliced(to: soft.graph, from: network.graph).serialized() != contents(of: ChainFile.softNetwork) {
+      findings.append("\(ChainFile.softNetwork) is not the network that \(ChainFile.scores) and the manifest describe")
+    }
+    if manifest.softFactors != soft.factors {
+      findings.append("\(ChainFile.manifest): 'softFactors' is not what scaling the cut network gives")
     }
     guard findings.isEmpty else { throw ChainError.verification(findings) }
   }

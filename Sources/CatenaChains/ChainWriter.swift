@@ -8,6 +8,8 @@ import CatenaTensors
 public enum ChainFile {
   /// The sub-network in binary mode.
   public static let network = "chain.onnx"
+  /// The sub-network in soft mode: the same constants, and separate factors.
+  public static let softNetwork = "chain.soft.onnx"
   /// S of every unit and alpha of every branch: the factors of the soft mode.
   public static let scores = "scores.safetensors"
   /// The region's samples, the dense network's logits and the chain's.
@@ -22,7 +24,7 @@ public enum ChainFile {
   public static let sums = "SHA256SUMS"
 
   /// The files that `sums` lists, in its order.
-  static let summed = [network, scores, region, curve, picture, manifest]
+  static let summed = [network, softNetwork, scores, region, curve, picture, manifest]
 }
 
 /// What a chain's folder says of its making besides the result itself.
@@ -50,6 +52,7 @@ public struct ChainWriter {
   private let network: ChainNetwork
   private let result: ChainResult
   private let sliced: SlicedGraph
+  private let soft: SoftNetwork
   private let origin: ChainOrigin
 
   /// Slices the network for a result.
@@ -57,7 +60,10 @@ public struct ChainWriter {
     self.network = network
     self.result = result
     self.origin = origin
-    sliced = try network.sliced(keeping: result.point.selection.units, blocks: result.point.selection.blocks)
+    let selection = result.point.selection
+    sliced = try network.sliced(keeping: selection.units, blocks: selection.blocks)
+    soft = try SoftNetwork(
+      network: network, sliced: sliced, unitFactors: selection.unitFactors, blockFactors: selection.blockFactors)
   }
 
   /// Writes everything into `directory` and gives it its name.
@@ -66,6 +72,7 @@ public struct ChainWriter {
     let manifest = manifest()
     let folder = directory.temporaryPath
     try network.model.sliced(to: sliced.graph, from: network.graph).write(to: "\(folder)/\(ChainFile.network)")
+    try network.model.sliced(to: soft.graph, from: network.graph).write(to: "\(folder)/\(ChainFile.softNetwork)")
     try scores().write(to: "\(folder)/\(ChainFile.scores)")
     try region().write(to: "\(folder)/\(ChainFile.region)")
     try AtomicFile.write(Array(manifest.curveTable.utf8), to: "\(folder)/\(ChainFile.curve)")
@@ -126,6 +133,7 @@ extension ChainWriter {
           keptUnits: point.selection.keptCount, keptFraction: point.keptFraction, step: point.step,
           fidelity: .init(binary: point.binary, soft: point.soft))
       },
-      constants: contents.constants, factors: contents.factors, uncut: contents.uncut)
+      constants: contents.constants, factors: contents.factors, softFactors: soft.factors,
+      uncut: contents.uncut)
   }
 }

@@ -41,7 +41,7 @@ struct ChainFolderTests {
   private func check(_ chain: ChainFolder) async throws {
     #expect(
       try chain.files == [
-        "SHA256SUMS", "chain.onnx", "curve.csv", "curve.svg", "manifest.json", "region.safetensors",
+        "SHA256SUMS", "chain.onnx", "chain.soft.onnx", "curve.csv", "curve.svg", "manifest.json", "region.safetensors",
         "scores.safetensors",
       ])
     let verification = try await chain.verify()

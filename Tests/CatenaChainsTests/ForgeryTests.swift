@@ -13,7 +13,8 @@ private let chain = Task {
 @Suite("Verification")
 struct ForgeryTests {
   static let files = [
-    ChainFile.network, ChainFile.scores, ChainFile.region, ChainFile.curve, ChainFile.picture, ChainFile.manifest,
+    ChainFile.network, ChainFile.softNetwork, ChainFile.scores, ChainFile.region, ChainFile.curve, ChainFile.picture,
+    ChainFile.manifest,
     ChainFile.sums,
   ]
 
@@ -170,6 +171,9 @@ struct ForgeryTests {
     }
     let scores = try await Safetensors.read("\(chain.value.path)/\(ChainFile.scores)").tensors
     let name = try #require(scores.first { $0.tensor.floats.contains { $0 > 0 } }?.name)
+    let halved = try await chain.value.copy()
+    try halved.editTensor(name, of: ChainFile.scores) { floats in for index in floats.indices { floats[index] /= 2 } }
+    await expectFinding("is not what scores.safetensors says", in: halved)
     for factor in [Float(0), 2, .nan] {
       let copy = try await chain.value.copy()
       try copy.editTensor(name, of: ChainFile.scores) { floats in

@@ -140,7 +140,7 @@ def make_resized():
     source = Image.fromarray(picture(41, 29))
     source.save(IMAGES / "source.png")
     for name, filter in FILTERS.items():
-        for width, height in ((17, 11), (64, 50), (41, 13), (80, 29), (1, 1)):
+        for width, height in ((17, 11), (64, 50), (41, 13), (80, 29), (1, 1), (36, 3), (60, 20)):
             result = source.resize((width, height), filter)
             file = f"resized_{name}_{width}x{height}.rgb"
             (IMAGES / file).write_bytes(result.tobytes())

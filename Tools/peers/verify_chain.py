@@ -3,9 +3,9 @@
     verify_chain.py DIR [--source MODEL] [--tolerance 1e-4]
 
 The files must have the sums in SHA256SUMS; chain.onnx must pass onnx.checker and give, in onnxruntime, the logits
-stored for the region; the agreement in the manifest must be that of these logits with the dense network's. With
---source, onnxruntime must also give the stored dense logits, and every constant of the chain must be a slice of the
-source network's, bit for bit, as the manifest lists it.
+stored for the region; the agreement in the manifest must be that of these logits with the dense network's. So must
+chain.soft.onnx, for the divergence of the soft mode. With --source, onnxruntime must also give the stored dense logits,
+and every constant of both must be a slice of the source network's, bit for bit, or a listed score, as the manifest says.
 
 Prints one line of JSON; exit code 1 when something differs.
 """
@@ -77,23 +77,33 @@ def slice_of(source, record):
     return zeroed
 
 
-def check_constants(folder, source, manifest):
-    """Compares every constant of the chain; returns how many elements are copies or listed zeros."""
-    sources, chain = stored_constants(source), stored_constants(folder / "chain.onnx")
+def check_constants(file, source, manifest, scores):
+    """Compares every constant of a chain; returns how many elements are copies, listed zeros or listed scores."""
+    sources, chain = stored_constants(source), stored_constants(file)
+    soft = {item["name"]: scores[item["scores"]][item["indices"]] for item in manifest["softFactors"]} if scores else {}
     records = {record["name"]: record for record in manifest["constants"]}
     factors = {factor["name"] for factor in manifest["factors"]}
     elements = 0
     for name, array in chain.items():
         if name in factors:
             same = bool(np.isin(array, (0, 1)).all())
+        elif name in soft:
+            same = soft[name].astype(array.dtype).tobytes() == array.tobytes()
         elif name in records:
             same = slice_of(sources[records[name]["source"]], records[name]).tobytes() == array.tobytes()
         else:
             same = name in sources and sources[name].tobytes() == array.tobytes()
         if not same:
-            raise SystemExit(f"{folder / 'chain.onnx'}: '{name}' is not the slice of {source} that the manifest lists")
+            raise SystemExit(f"{file}: '{name}' is not the slice of {source} that the manifest lists")
         elements += array.size
     return elements
+
+
+def divergence(dense, chain):
+    """Mean KL(p || q) in nats, p and q the softmax of the rows of two tables of logits."""
+    p, q = (x - x.max(1, keepdims=True) for x in (dense.astype(float), chain.astype(float)))
+    p, q = (x - np.log(np.exp(x).sum(1, keepdims=True)) for x in (p, q))
+    return float((np.exp(p) * (p - q)).sum(1).mean())
 
 
 def main():
@@ -117,10 +127,20 @@ def main():
     }
     met = report["chainDifference"] <= arguments.tolerance
     met &= abs(report["agreement"] - manifest["fidelity"]["binary"]["agreement"]) < 1e-9
+    softly = folder / "chain.soft.onnx"
+    onnx.checker.check_model(str(softly), full_check=True)
+    soft = logits(open_session(softly), region["samples"])
+    # A divergence follows its logits, which may be off by the tolerance.
+    margin = 4 * arguments.tolerance * float(np.ptp(soft))
+    claimed = manifest["fidelity"]["soft"]["divergence"]
+    report["softDivergence"] = divergence(dense, soft)
+    met &= claimed == "inf" or abs(report["softDivergence"] - claimed) <= margin * max(1, claimed)
     if arguments.source:
         if hashlib.sha256(arguments.source.read_bytes()).hexdigest() != manifest["model"]["sha256"]:
             raise SystemExit(f"{arguments.source} is not the network that the chain was extracted from")
-        report["elements"] = check_constants(folder, arguments.source, manifest)
+        scores = read_safetensors(folder / "scores.safetensors")
+        report["elements"] = check_constants(model, arguments.source, manifest, {})
+        check_constants(softly, arguments.source, manifest, scores)
         source = logits(open_session(arguments.source), region["samples"])
         report["denseDifference"] = difference(source, dense, arguments.source)
         met &= report["denseDifference"] <= arguments.tolerance

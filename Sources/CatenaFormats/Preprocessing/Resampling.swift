@@ -47,9 +47,8 @@ private func sinc(_ x: Double) -> Double { x == 0 ? 1 : sin(x * Double.pi) / (x 
 extension Image {
   /// The image at another size, as Pillow's `resize` computes it.
   ///
-  /// The two passes, first along the rows and then along the columns, round to 8 bits each and use weights with 22 bits
-  /// after the point, as in Pillow. Pillow 13 takes the columns first for some reductions of unlike proportions; there
-  /// the rounding between the passes can differ by a few grey levels.
+  /// The two passes, one along the rows and one along the columns, round to 8 bits each and use weights with 22 bits
+  /// after the point, as in Pillow; so does their order, which decides what is rounded and clamped between them.
   /// - Precondition: both extents are positive.
   public func resized(width newWidth: Int, height newHeight: Int, resampling: Resampling) -> Image {
     precondition(newWidth > 0 && newHeight > 0, "an image of \(newWidth) x \(newHeight) pixels does not exist")
@@ -58,17 +57,35 @@ extension Image {
     if resampling == .nearest {
       result = nearest(newWidth, newHeight)
     } else {
-      if newWidth != width {
-        let rows = Lines(count: height, stride: width * 3, step: 3)
-        let newRows = Lines(count: height, stride: newWidth * 3, step: 3)
-        result = convolved(result, from: rows, to: newRows, weights: Weights(width, newWidth, resampling))
+      var size = (width: width, height: height)
+      func resizeRows() {
+        guard newWidth != size.width else { return }
+        let rows = Lines(count: size.height, stride: size.width * 3, step: 3)
+        let newRows = Lines(count: size.height, stride: newWidth * 3, step: 3)
+        result = convolved(result, from: rows, to: newRows, weights: Weights(size.width, newWidth, resampling))
+        size.width = newWidth
       }
-      if newHeight != height {
-        let columns = Lines(count: newWidth, stride: 3, step: newWidth * 3)
-        result = convolved(result, from: columns, to: columns, weights: Weights(height, newHeight, resampling))
+      func resizeColumns() {
+        guard newHeight != size.height else { return }
+        let columns = Lines(count: size.width, stride: 3, step: size.width * 3)
+        result = convolved(result, from: columns, to: columns, weights: Weights(size.height, newHeight, resampling))
+        size.height = newHeight
+      }
+      if takesColumnsFirst(newWidth, newHeight) {
+        resizeColumns()
+        resizeRows()
+      } else {
+        resizeRows()
+        resizeColumns()
       }
     }
     return Image(width: newWidth, height: newHeight, pixels: result, appliedOrientation: appliedOrientation)
+  }
+
+  /// Whether the columns are resized before the rows: where more than twice as many rows as columns go. Found by
+  /// comparing Pillow 13 with both orders over thousands of sizes.
+  private func takesColumnsFirst(_ newWidth: Int, _ newHeight: Int) -> Bool {
+    newHeight < height && height - newHeight > 2 * (width - newWidth)
   }
 
   private func nearest(_ newWidth: Int, _ newHeight: Int) -> [UInt8] {

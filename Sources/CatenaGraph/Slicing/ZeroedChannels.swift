@@ -87,28 +87,14 @@ extension Graph {
   }
 
   func insertingFactors(_ zeroing: Zeroing) throws(GraphError) -> (graph: Graph, factors: [SliceRecord.Factor]) {
-    var result = self
-    var replaced: [ValueID: ValueID] = [:]
-    var added: [ValueID: [Node]] = [:]
-    var inserted: [SliceRecord.Factor] = []
-    for (factor, value, axis, zeros) in factorTensors(zeroing) {
-      let id = result.addConstant("\(self[value].name)/zeros\(inserted.count)", factor)
-      let data = replaced[value] ?? value
-      let product = try result.add(.binary(.multiply), data, id, name: "\(self[value].name)/zeroed\(inserted.count)")
-      replaced[value] = product
-      added[value, default: []].append(result.nodes.last!)
-      inserted.append(.init(value: value, factor: id, result: product, axis: axis, zeros: zeros))
+    let tensors = factorTensors(zeroing)
+    let result = try inserting(
+      tensors.map { (value: $0.value, factor: $0.tensor) }, constant: "zeros", product: "zeroed")
+    let factors = zip(tensors, result.products).map { factor, product in
+      SliceRecord.Factor(
+        value: factor.value, factor: product.factor, result: product.result, axis: factor.axis, zeros: factor.zeros)
     }
-    var ordered = inputs.flatMap { added[$0] ?? [] }
-    for node in nodes {
-      var node = node
-      node.inputs = node.inputs.map { replaced[$0] ?? $0 }
-      ordered.append(node)
-      ordered += node.outputs.flatMap { added[$0] ?? [] }
-    }
-    result.rebuild(nodes: ordered, constants: result.constants)
-    result.outputs = outputs.map { replaced[$0] ?? $0 }
-    return (result, inserted)
+    return (result.graph, factors)
   }
 
   private func factorTensors(_ zeroing: Zeroing) -> [(tensor: Tensor, value: ValueID, axis: Int?, zeros: [Int])] {

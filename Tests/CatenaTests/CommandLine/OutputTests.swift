@@ -34,7 +34,8 @@ extension CommandLineTests {
       #expect(try folder.names == ["chain"])
       #expect(
         try FileManager.default.contentsOfDirectory(atPath: out).sorted() == [
-          "SHA256SUMS", "chain.onnx", "curve.csv", "curve.svg", "manifest.json", "region.safetensors",
+          "SHA256SUMS", "chain.onnx", "chain.soft.onnx", "curve.csv", "curve.svg", "manifest.json",
+          "region.safetensors",
           "scores.safetensors",
         ])
     }
