@@ -21,7 +21,7 @@ struct CatenaCommand: AsyncParsableCommand {
     version: catenaVersion,
     subcommands: [
       DevicesCommand.self, InspectCommand.self, RunCommand.self, ChainCommand.self, VerifyCommand.self,
-      OperatorsCommand.self, BenchCommand.self,
+      TraceCommand.self, OperatorsCommand.self, BenchCommand.self,
     ])
 
   static func main() async {
