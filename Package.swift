@@ -37,9 +37,12 @@ let package = Package(
     .systemLibrary(
       name: "COpenBLAS", pkgConfig: "openblas", providers: [.apt(["libopenblas-openmp-dev", "liblapacke-dev"])]),
     .target(
+      name: "CSolvers",
+      linkerSettings: [.linkedLibrary("openblas"), .linkedLibrary("gomp")]),
+    .target(
       name: "CatenaCPU",
       dependencies: [
-        "CatenaCompute", "CatenaReference", "COneDNN", "COpenBLAS", .product(name: "Logging", package: "swift-log"),
+        "CatenaCompute", "CatenaReference", "COneDNN", "COpenBLAS", "CSolvers", .product(name: "Logging", package: "swift-log"),
       ]),
     .systemLibrary(name: "COpenCL", pkgConfig: "OpenCL", providers: [.apt(["ocl-icd-opencl-dev"])]),
     .target(name: "CKernelSources"),

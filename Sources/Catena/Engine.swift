@@ -8,6 +8,8 @@ import CatenaOpenCL
 public final class Engine: Sendable {
   /// What runs graphs.
   public let backend: any Backend
+  /// What solves the layers of traces: the CPU, until the device has a solver of its own.
+  public let solvers: any LayerSolverBackend
   /// How programs are compiled: the memory limit, the precision of products.
   public let compileOptions: CompileOptions
   /// Which device was opened, and why.
@@ -24,6 +26,7 @@ public final class Engine: Sendable {
     device: DeviceChoice = .automatic, threads: Int? = nil, memoryLimit: Int? = nil, precision: Precision = .f32
   ) throws(ComputeError) {
     compileOptions = CompileOptions(memoryLimit: memoryLimit, precision: precision)
+    solvers = CPUSolverBackend(threads: threads)
     let reason: String
     switch device {
     case .automatic:

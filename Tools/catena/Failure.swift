@@ -78,6 +78,12 @@ private func exitCode(of error: any Error) -> ExitCode {
     case .model(let error): exitCode(of: error)
     case .compute: ExitStatus.failed
     }
+  case let error as TraceError:
+    switch error {
+    case .ratios: ExitStatus.badUsage
+    case .unsuitable, .notFinite, .malformed: ExitStatus.badInput
+    case .layer: ExitStatus.failed
+    }
   case let error as FileError: exitCode(of: error.kind)
   case ONNXError.file(let error): exitCode(of: error.kind)
   case is ONNXError, is GraphError: ExitStatus.badInput

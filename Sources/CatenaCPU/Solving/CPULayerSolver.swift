@@ -1,0 +1,73 @@
+import COpenBLAS
+import CSolvers
+import CatenaCompute
+import CatenaTensors
+
+/// One layer's Hessian as the products that make it up, and its solver.
+actor CPULayerSolver: LayerSolver {
+  nonisolated let accumulatorBytes: Int
+  nonisolated let workingBytes: Int
+  nonisolated let layer: LayerGeometry
+  nonisolated let method: PruningMethod
+  nonisolated let threads: Int
+  private nonisolated let thread: OwnedThread
+  let scratch: SolverScratch
+  private let plan: HessianPlan
+  private let products: HessianProducts
+  private(set) var images = 0
+
+  nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
+
+  init(
+    _ layer: LayerGeometry, _ method: PruningMethod, images: Int, thread: OwnedThread, threads: Int,
+    scratch: SolverScratch
+  ) {
+    self.layer = layer
+    self.method = method
+    self.thread = thread
+    self.threads = threads
+    self.scratch = scratch
+    plan = HessianPlan(layer)
+    products = HessianProducts(layer, plan, isDouble: method.isExact)
+    accumulatorBytes = products.byteCount
+    workingBytes = max(products.packedBytes(images: images), Self.solvingBytes(layer, method, threads: threads))
+  }
+
+  func add(_ inputs: Tensor) throws(ComputeError) {
+    let expected: Shape = [inputs.shape[0], layer.source[0], layer.source[1], layer.groups * layer.channels]
+    precondition(inputs.shape == expected && inputs.elementType == .float32, "\(inputs.shape) is not \(expected)")
+    images += inputs.shape[0]
+    inputs.withElements(of: Float.self) { values in
+      guard let source = values.baseAddress, inputs.elementCount > 0 else { return }
+      products.add(source, images: inputs.shape[0], scratch: scratch)
+    }
+  }
+
+  func solve(_ weights: Tensor, sparsity: Double) async throws(ComputeError) -> PrunedLayer {
+    precondition(weights.shape == layer.weightShape && weights.elementType == .float32, "\(weights.shape)")
+    precondition(images > 0, "a layer is solved after its inputs were added")
+    let isFinite = weights.withElements(of: Float.self) { values in values.allSatisfy(\.isFinite) }
+    guard isFinite else { throw Self.failure("the weights hold NaN or infinite numbers") }
+    return method.isExact
+      ? try await solveExactly(weights, sparsity: sparsity) : try solveFast(weights, sparsity: sparsity)
+  }
+
+  /// Writes the Hessian of a group, rows and columns in the order (channel, tap).
+  func assemble(group: Int, into hessian: UnsafeMutableRawPointer) {
+    products.assemble(group: group, scale: 2 / Double(images), into: hessian)
+  }
+
+  static func failure(_ detail: String) -> ComputeError {
+    .callFailed(call: "solve", code: "no solution", device: deviceName, detail: detail)
+  }
+
+  private static func solvingBytes(_ layer: LayerGeometry, _ method: PruningMethod, threads: Int) -> Int {
+    method.isExact ? exactBytes(layer, threads: threads) : fastBytes(layer)
+  }
+}
+
+extension PruningMethod {
+  var isExact: Bool {
+    if case .exact = algorithm { true } else { false }
+  }
+}

@@ -1,0 +1,198 @@
+import COpenBLAS
+import CSolvers
+import CatenaCompute
+import CatenaTensors
+
+/// The running sums of a layer's products, in single precision or, for the exact solver, in double. Used by one thread at a
+/// time.
+final class HessianProducts: @unchecked Sendable {
+  private let layer: LayerGeometry
+  private let plan: HessianPlan
+  private let isDouble: Bool
+  private let isDepthwise: Bool
+  private let memory: UnsafeMutableRawBufferPointer
+
+  var byteCount: Int { memory.count }
+
+  init(_ layer: LayerGeometry, _ plan: HessianPlan, isDouble: Bool) {
+    self.layer = layer
+    self.plan = plan
+    isDepthwise = layer.channels == 1 && layer.groups > 1
+    self.isDouble = isDouble
+    let elements =
+      isDepthwise
+      ? layer.taps * layer.taps * layer.groups : layer.groups * plan.cells.count * layer.channels * layer.channels
+    let bytes = max(64, elements * (isDouble || isDepthwise ? 8 : 4))
+    memory = .allocate(byteCount: bytes, alignment: 64)
+    memory.initializeMemory(as: UInt8.self, repeating: 0)
+  }
+
+  deinit { memory.deallocate() }
+
+  private var address: UnsafeMutableRawPointer {
+    guard let address = memory.baseAddress else { preconditionFailure("an allocation has an address") }
+    return address
+  }
+
+  /// All channels, of all groups.
+  private var channels: Int { layer.groups * layer.channels }
+  private var elementBytes: Int { isDouble ? 8 : 4 }
+
+  /// Whether the image itself, its pixels in any order, is the matrix.
+  private var isPointwise: Bool {
+    layer.taps == 1 && layer.strides == [1, 1] && layer.pads == [0, 0] && layer.source == layer.destination
+  }
+
+  /// Bytes of the gathered columns of `images` images.
+  func packedBytes(images: Int) -> Int {
+    if isDepthwise || (isPointwise && !isDouble) { return 0 }
+    let columns = isPointwise ? layer.source[1] : plan.columnRuns.reduce(0) { $0 + $1.count }
+    return images * layer.source[0] * columns * channels * elementBytes
+  }
+
+  /// Adds `images` images, channels last.
+  func add(_ source: UnsafePointer<Float>, images: Int, scratch: SolverScratch) {
+    if isDepthwise {
+      addDepthwise(source, images: images)
+    } else if isPointwise {
+      addPointwise(source, images: images, scratch: scratch)
+    } else {
+      addConvolution(source, images: images, scratch: scratch)
+    }
+  }
+
+  private func addDepthwise(_ source: UnsafePointer<Float>, images: Int) {
+    func two(_ extents: [Int]) -> (Int64, Int64) { (Int64(extents[0]), Int64(extents[1])) }
+    let problem = catena_depthwise(
+      images: Int64(images), channels: Int64(channels), source: two(layer.source),
+      destination: two(layer.destination), kernel: two(layer.kernel), strides: two(layer.strides),
+      dilations: two(layer.dilations), pads: two(layer.pads))
+    withUnsafePointer(to: problem) {
+      catena_depthwise_hessian($0, source, address.assumingMemoryBound(to: Double.self))
+    }
+  }
+
+  private func addPointwise(_ source: UnsafePointer<Float>, images: Int, scratch: SolverScratch) {
+    let pixels = images * layer.source[0] * layer.source[1]
+    var matrix = UnsafeRawPointer(source)
+    if isDouble {
+      let packed = scratch.bytes(pixels * channels * 8)
+      catena_pack_columns(
+        source, 1, 1, Int64(pixels), Int64(channels), 0, 1, Int64(pixels), packed, true)
+      matrix = UnsafeRawPointer(packed)
+    }
+    for group in 0..<layer.groups {
+      multiply(matrix, matrix, positions: pixels, group: group, cell: 0, isSymmetric: true)
+    }
+  }
+
+  private func addConvolution(_ source: UnsafePointer<Float>, images: Int, scratch: SolverScratch) {
+    let packed = scratch.bytes(packedBytes(images: images))
+    var offsets: [Int] = []
+    var next = 0
+    for run in plan.columnRuns {
+      catena_pack_columns(
+        source, Int64(images), Int64(layer.source[0]), Int64(layer.source[1]), Int64(channels), Int64(run.first),
+        Int64(run.step), Int64(run.count), packed + next, isDouble)
+      offsets.append(next)
+      next += images * layer.source[0] * run.count * channels * elementBytes
+    }
+    for (index, cell) in plan.cells.enumerated() {
+      let pixels = images * plan.columnRuns[cell.leftColumns].count
+      let rowBytes = pixels * channels * elementBytes
+      let left = packed + offsets[cell.leftColumns] + cell.rows.first * rowBytes
+      let right = packed + offsets[cell.rightColumns] + (cell.rows.first + cell.rowDistance) * rowBytes
+      // Neighbouring rows are one matrix.
+      let parts = cell.rows.step == 1 ? 1 : cell.rows.count
+      let positions = cell.rows.count / parts * pixels
+      for part in 0..<parts {
+        let distance = part * cell.rows.step * rowBytes
+        for group in 0..<layer.groups {
+          multiply(
+            left + distance, right + distance, positions: positions, group: group, cell: index,
+            isSymmetric: cell.isSymmetric)
+        }
+      }
+    }
+  }
+
+  private func place(group: Int, cell: Int) -> UnsafeMutableRawPointer {
+    address + (group * plan.cells.count + cell) * layer.channels * layer.channels * elementBytes
+  }
+
+  /// cell += left^T right over `positions` pixels; of a symmetric one the lower triangle.
+  private func multiply(
+    _ left: UnsafeRawPointer, _ right: UnsafeRawPointer, positions: Int, group: Int, cell: Int, isSymmetric: Bool
+  ) {
+    let (size, stride, count) = (Int32(layer.channels), Int32(channels), Int32(positions))
+    let first = group * layer.channels * elementBytes
+    let target = place(group: group, cell: cell)
+    if isDouble {
+      let a = (left + first).assumingMemoryBound(to: Double.self)
+      let b = (right + first).assumingMemoryBound(to: Double.self)
+      let c = target.assumingMemoryBound(to: Double.self)
+      if isSymmetric {
+        cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, size, count, 1, a, stride, 1, c, size)
+      } else {
+        cblas_dgemm(
+          CblasRowMajor, CblasTrans, CblasNoTrans, size, size, count, 1, a, stride, b, stride, 1, c, size)
+      }
+    } else {
+      let a = (left + first).assumingMemoryBound(to: Float.self)
+      let b = (right + first).assumingMemoryBound(to: Float.self)
+      let c = target.assumingMemoryBound(to: Float.self)
+      if isSymmetric {
+        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, size, count, 1, a, stride, 1, c, size)
+      } else {
+        cblas_sgemm(
+          CblasRowMajor, CblasTrans, CblasNoTrans, size, size, count, 1, a, stride, b, stride, 1, c, size)
+      }
+    }
+  }
+
+  // MARK: Assembly
+
+  /// Writes `scale` times a group's Hessian, columns in the order (channel, tap).
+  func assemble(group: Int, scale: Double, into hessian: UnsafeMutableRawPointer) {
+    if isDepthwise {
+      if isDouble {
+        assembleDepthwise(group, scale, hessian.assumingMemoryBound(to: Double.self)) { $0 }
+      } else {
+        assembleDepthwise(group, scale, hessian.assumingMemoryBound(to: Float.self)) { Float($0) }
+      }
+      return
+    }
+    for (index, cell) in plan.cells.enumerated() where cell.isSymmetric {
+      let target = place(group: group, cell: index)
+      if isDouble {
+        mirror(target.assumingMemoryBound(to: Double.self))
+      } else {
+        mirror(target.assumingMemoryBound(to: Float.self))
+      }
+    }
+    catena_assemble_hessian(
+      place(group: group, cell: 0), isDouble, Int64(layer.channels), Int64(layer.taps), plan.starts, plan.members,
+      scale, hessian)
+  }
+
+  private func mirror<Element>(_ matrix: UnsafeMutablePointer<Element>) {
+    let size = layer.channels
+    for row in 0..<size {
+      for column in 0..<row { matrix[column &* size &+ row] = matrix[row &* size &+ column] }
+    }
+  }
+
+  private func assembleDepthwise<Element>(
+    _ channel: Int, _ scale: Double, _ hessian: UnsafeMutablePointer<Element>, _ rounded: (Double) -> Element
+  ) {
+    let sums = address.assumingMemoryBound(to: Double.self)
+    let taps = layer.taps
+    for t in 0..<taps {
+      for u in t..<taps {
+        let value = rounded(sums[(t * taps + u) * channels + channel] * scale)
+        hessian[t * taps + u] = value
+        hessian[u * taps + t] = value
+      }
+    }
+  }
+}

@@ -1,0 +1,182 @@
+import CatenaCPU
+import CatenaCompute
+import CatenaGraph
+import CatenaTensors
+import TestSupport
+import Testing
+
+/// A layer with random weights and inputs whose channels are correlated, as in real networks.
+struct LayerCase: Sendable, CustomTestStringConvertible {
+  var testDescription: String
+  var layer: LayerGeometry
+  var images = 6
+
+  static func convolution(
+    _ name: String, channels: Int, rows: Int, kernel: [Int], source: [Int], strides: [Int] = [1, 1],
+    dilations: [Int] = [1, 1], pads: [Int], groups: Int = 1
+  ) -> LayerCase {
+    let convolution = Convolution(
+      strides: strides, padsBegin: pads, padsEnd: pads, dilations: dilations, groups: groups)
+    let destination = (0..<2).map { (axis: Int) -> Int in
+      let span = (kernel[axis] - 1) * dilations[axis] + 1
+      let room = source[axis] + 2 * pads[axis] - span
+      return room / strides[axis] + 1
+    }
+    return LayerCase(
+      testDescription: name,
+      layer: LayerGeometry(
+        convolution, weights: Shape([rows * groups, channels] + kernel), source: source, destination: destination))
+  }
+
+  static let all = [
+    convolution("3x3", channels: 5, rows: 6, kernel: [3, 3], source: [7, 8], pads: [1, 1]),
+    convolution(
+      "3x3, stride 2", channels: 4, rows: 5, kernel: [3, 3], source: [9, 8], strides: [2, 2], pads: [1, 1]),
+    convolution(
+      "3x3, dilation 2", channels: 3, rows: 4, kernel: [3, 3], source: [9, 9], dilations: [2, 2], pads: [2, 2]),
+    convolution("3x3 without padding", channels: 3, rows: 7, kernel: [3, 3], source: [8, 7], pads: [0, 0]),
+    convolution(
+      "5x3, uneven", channels: 3, rows: 4, kernel: [5, 3], source: [8, 9], strides: [2, 1], dilations: [1, 2],
+      pads: [3, 1]),
+    convolution("1x1", channels: 9, rows: 6, kernel: [1, 1], source: [5, 6], pads: [0, 0]),
+    convolution(
+      "1x1, stride 2", channels: 9, rows: 6, kernel: [1, 1], source: [7, 8], strides: [2, 2], pads: [0, 0]),
+    convolution("groups", channels: 4, rows: 3, kernel: [3, 3], source: [6, 6], pads: [1, 1], groups: 3),
+    convolution("depthwise", channels: 1, rows: 2, kernel: [3, 3], source: [7, 7], pads: [1, 1], groups: 5),
+    LayerCase(testDescription: "linear", layer: LayerGeometry(linear: 7, features: 12, tokens: 4), images: 9),
+  ]
+
+  var inputs: Tensor {
+    var generator = SeededGenerator(seed: 7)
+    let channels = layer.groups * layer.channels
+    let shape: Shape = [images, layer.source[0], layer.source[1], channels]
+    var values: [Float] = []
+    for _ in 0..<images * layer.source[0] * layer.source[1] {
+      let common = generator.uniform() - 0.3
+      // Rectified, as behind an activation.
+      values += (0..<channels).map { _ in Float(max(0, generator.uniform() - 0.4 + common)) }
+    }
+    return Tensor(values, shape: shape)
+  }
+
+  var weights: Tensor {
+    var generator = SeededGenerator(seed: 3)
+    let values = (0..<layer.weightShape.elementCount).map { _ in Float(generator.uniform() - 0.5) }
+    return Tensor(values, shape: layer.weightShape)
+  }
+
+  func solved(
+    _ method: PruningMethod, sparsity: Double, threads: Int = 2, inputs: Tensor? = nil
+  ) async throws -> PrunedLayer {
+    let solver = try await CPUSolverBackend(threads: threads).makeSolver(for: layer, method: method, images: images)
+    try await solver.add(inputs ?? self.inputs)
+    return try await solver.solve(weights, sparsity: sparsity)
+  }
+}
+
+@Suite("Layer solvers on the CPU")
+struct LayerSolverTests {
+  @Test("solve as the formulas say, one weight at a time: fast", arguments: LayerCase.all, [0.3, 0.8])
+  func fast(test: LayerCase, sparsity: Double) async throws {
+    let literal = LiteralSolver(test.layer, test.inputs).fast(test.weights, sparsity: sparsity)
+    check(try await test.solved(PruningMethod(.fast), sparsity: sparsity), literal)
+  }
+
+  @Test("solve as the formulas say, one weight at a time: exact", arguments: LayerCase.all, [0.3, 0.8])
+  func exact(test: LayerCase, sparsity: Double) async throws {
+    let literal = LiteralSolver(test.layer, test.inputs).exact(test.weights, sparsity: sparsity)
+    let solved = try await test.solved(PruningMethod(.exact(.kernel)), sparsity: sparsity)
+    #expect(solved.damping == 0)
+    check(solved, literal)
+  }
+
+  @Test("cut the published blocks", arguments: [0.4, 0.9])
+  func taps(sparsity: Double) async throws {
+    let test = LayerCase.all[0]
+    let literal = LiteralSolver(test.layer, test.inputs).exact(test.weights, sparsity: sparsity, blocks: .tap)
+    check(try await test.solved(PruningMethod(.exact(.tap)), sparsity: sparsity), literal)
+  }
+
+  private func check(_ solved: PrunedLayer, _ literal: [[Double]]) {
+    let values = solved.weights.floats
+    let expected = literal.flatMap { $0 }
+    let scale = expected.map(abs).max() ?? 1
+    #expect(zip(values, expected).allSatisfy { ($0 == 0) == ($1 == 0) }, "the masks differ")
+    let error = zip(values, expected).map { abs(Double($0) - $1) }.max() ?? 0
+    #expect(error <= 1e-4 * scale)
+  }
+
+  @Test("remove exactly floor(R b s) of each group of columns")
+  func counts() async throws {
+    let test = LayerCase.all[0]
+    let weights = try await test.solved(PruningMethod(.fast), sparsity: 0.35).weights.floats
+    let (rows, columns, taps) = (test.layer.rows, test.layer.columns, test.layer.taps)
+    for group in 0..<test.layer.channels {
+      let zeros = (0..<rows * taps).filter { weights[$0 / taps * columns + group * taps + $0 % taps] == 0 }
+      #expect(zeros.count == Int(Double(rows * taps) * 0.35))
+    }
+  }
+
+  @Test(
+    "exact loses no more than fast where single weights go, at equal count on the undamped objective",
+    arguments: LayerCase.all.filter { $0.layer.taps == 1 }, [0.25, 0.5, 0.75])
+  func exactIsBetter(test: LayerCase, sparsity: Double) async throws {
+    let literal = LiteralSolver(test.layer, test.inputs)
+    let fast = try await test.solved(PruningMethod(.fast), sparsity: sparsity).weights
+    let removed = fast.floats.filter { $0 == 0 }.count
+    let exact = try await test.solved(
+      PruningMethod(.exact(.kernel)), sparsity: Double(removed) / Double(fast.elementCount))
+    #expect(exact.weights.floats.filter { $0 == 0 }.count == removed)
+    let losses = (literal.objective(test.weights, fast), literal.objective(test.weights, exact.weights))
+    Measured.report("\(test.testDescription) \(sparsity): fast \(losses.0), exact \(losses.1)")
+    #expect(losses.1 <= losses.0)
+    #expect(abs(exact.loss - losses.1) <= 1e-5 * losses.1)
+  }
+
+  @Test("give the same bits again, and the same answer with another number of threads", arguments: LayerCase.all)
+  func repeatable(test: LayerCase) async throws {
+    for method in [PruningMethod(.fast), PruningMethod(.exact(.kernel))] {
+      let first = try await test.solved(method, sparsity: 0.5).weights
+      let again = try await test.solved(method, sparsity: 0.5).weights
+      #expect(first.isBitIdentical(to: again))
+      let single = try await test.solved(method, sparsity: 0.5, threads: 1).weights
+      #expect(zip(first.floats, single.floats).allSatisfy { ($0 == 0) == ($1 == 0) && abs($0 - $1) < 1e-4 })
+    }
+  }
+
+  @Test("damp what cannot be factorised, and say so: fewer samples than features, or a constant input")
+  func singular() async throws {
+    let test = LayerCase(testDescription: "", layer: LayerGeometry(linear: 5, features: 20, tokens: 1), images: 4)
+    let constant = Tensor([Float](repeating: 0.5, count: 80), shape: [4, 1, 1, 20])
+    for inputs in [test.inputs, constant] {
+      let exact = try await test.solved(PruningMethod(.exact(.kernel)), sparsity: 0.5, inputs: inputs)
+      #expect(exact.wasDampedFurther && exact.damping > 0)
+      #expect(exact.weights.floats.filter { $0 == 0 }.count == 50)
+      let fast = try await test.solved(PruningMethod(.fast), sparsity: 0.5, inputs: inputs)
+      #expect(fast.damping == 0.01 && !fast.wasDampedFurther)
+    }
+  }
+
+  @Test("zero the columns that no input reaches")
+  func dead() async throws {
+    let test = LayerCase(testDescription: "", layer: LayerGeometry(linear: 5, features: 6, tokens: 3), images: 8)
+    var values = test.inputs.floats
+    for index in stride(from: 2, to: values.count, by: 6) { values[index] = 0 }
+    for method in [PruningMethod(.fast), PruningMethod(.exact(.kernel))] {
+      let solved = try await test.solved(method, sparsity: 0.2, inputs: Tensor(values, shape: test.inputs.shape))
+      #expect(solved.deadColumns == 1)
+      #expect((0..<5).allSatisfy { solved.weights.floats[$0 * 6 + 2] == 0 })
+    }
+  }
+
+  @Test("refuse numbers that are not finite")
+  func notFinite() async throws {
+    let test = LayerCase(testDescription: "", layer: LayerGeometry(linear: 5, features: 6, tokens: 3), images: 8)
+    var values = test.inputs.floats
+    values[4] = .nan
+    let inputs = Tensor(values, shape: test.inputs.shape)
+    for method in [PruningMethod(.fast), PruningMethod(.exact(.kernel))] {
+      await #expect(throws: ComputeError.self) { try await test.solved(method, sparsity: 0.5, inputs: inputs) }
+    }
+  }
+}

@@ -1,0 +1,232 @@
+import ArgumentParser
+import Catena
+import Foundation
+
+struct TraceCommand: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "trace",
+    abstract: "Extracts the few connections that preserve every layer's response to one picture.",
+    discussion: """
+      Writes a folder with the traced network (trace.onnx), which connections are left \
+      (connections.safetensors) and what is known of it (trace.json). The trace only \
+      explains: predictions still come from the dense network. Several pictures give \
+      a folder each, inside the output folder.
+
+      Examples:
+        catena trace model.onnx photo.jpg --out DIR
+        catena trace cifar.onnx 'data.bin#7' --preprocess cifar10 \\
+          --ratios uniform 0.8 --augmentations 256 --out DIR
+        catena trace model.onnx photo.jpg --solver exact --ratios ratios.json --out DIR
+
+      --ratios is 'uniform S' (the part S of every layer's connections is removed), \
+      'published' (the ratios tuned for ResNet-50; other networks by relative depth) or \
+      a .json file of ratios by layer, as in { "conv1": 0.9 }. A narrow network does \
+      not bear the published ratios: look at 'prediction' in the output.
+
+      \(SampleOptions.explanation)
+      """)
+
+  @Argument(help: "An ONNX file.", completion: .file(extensions: ["onnx"]))
+  var model: String
+
+  @OptionGroup var samples: SampleOptions
+
+  @Option(help: "fast: column by column. exact: greedy, slower, closer to the dense network.")
+  var solver: TraceSolver = .fast
+
+  @Option(
+    parsing: .upToNextOption,
+    help: ArgumentHelp("How much is removed: 'uniform S', 'published' or a .json file.", valueName: "ratios"))
+  var ratios: [String] = ["published"]
+
+  @Option(help: "Random views of the picture on which the layers' responses are preserved.")
+  var augmentations: Int?
+
+  @Option(help: "What the exact solver removes at once from a convolution: kernel or tap.")
+  var blocks: PruningMethod.Blocks?
+
+  @Flag(help: "Count and damp exactly as the published code does.")
+  var compat = false
+
+  @Option(help: ArgumentHelp("The folder to write, new or empty.", valueName: "folder"))
+  var out: String
+
+  @Flag(help: "Replace a folder that is not empty.")
+  var overwrite = false
+
+  @Option(help: "Seed of the augmentations.")
+  var seed: UInt64 = 0
+
+  @Option(help: "Images per run of the network.")
+  var batch: Int?
+
+  @OptionGroup var device: DeviceOptions
+
+  @Flag(help: "Print JSON.")
+  var json = false
+
+  func validate() throws {
+    if let augmentations, augmentations < 1 { throw ValidationError("--augmentations must be at least 1") }
+    if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
+    if blocks != nil, solver != .exact { throw ValidationError("--blocks belongs to --solver exact") }
+    if compat, blocks == .kernel { throw ValidationError("--compat cuts blocks as --blocks tap does") }
+    if ratios.first == "uniform" {
+      guard ratios.count == 2, Double(ratios[1]) != nil else {
+        throw ValidationError("write --ratios uniform S, as in --ratios uniform 0.8")
+      }
+    } else if ratios.count != 1 {
+      throw ValidationError("--ratios is 'uniform S', 'published' or one .json file")
+    }
+  }
+
+  func run() async throws {
+    let command = self
+    try await reportingFailures(of: model) { try await command.extract() }
+  }
+
+  private var settings: TraceSettings {
+    var settings = TraceSettings()
+    settings.solver = solver
+    settings.isCompatible = compat
+    settings.blocks = compat ? .tap : blocks ?? settings.blocks
+    settings.seed = seed
+    if let augmentations { settings.augmentations = augmentations }
+    if let batch { settings.batch = batch }
+    settings.batch = min(settings.batch, settings.augmentations)
+    return settings
+  }
+
+  private func sparsityRatios() throws -> SparsityRatios {
+    switch ratios[0] {
+    case "uniform": .uniform(Double(ratios[1]) ?? 0)
+    case "published": .published
+    default: try SparsityRatios.read(ratios[0])
+    }
+  }
+
+  private func extract() async throws {
+    let pictures = try samples.pictures()
+    if pictures.count == 1 { try await extractOne(pictures[0]) } else { try await extractAll(pictures) }
+  }
+
+  /// The extractor and what writes its traces.
+  private func prepared() throws -> (TraceExtractor, TraceWriter) {
+    let source = try ONNXModel(contentsOf: model)
+    let engine = try device.openEngine()
+    Output.note("\(engine.description)")
+    let extractor = try TraceExtractor(
+      network: try TraceNetwork(model: source, batch: settings.batch), backend: engine.backend, solvers: engine.solvers,
+      preprocessing: try samples.preprocessing(), ratios: try sparsityRatios(), settings: settings,
+      options: engine.compileOptions)
+    let origin = TraceOrigin(
+      modelFile: URL(fileURLWithPath: model).lastPathComponent, preprocessing: try samples.preprocessingDescription(),
+      device: engine.backend.device, version: catenaVersion)
+    return (extractor, TraceWriter(extractor: extractor, origin: origin))
+  }
+
+  private func extractOne(_ picture: TraceSample) async throws {
+    let (extractor, writer) = try prepared()
+    // Begun before the work, so that a folder that cannot be written is not found out after it.
+    let directory = try AtomicDirectory(out, replacing: overwrite)
+    let line = ProgressLine()
+    let result = try await extractor.trace(of: picture) { line.show($0) }
+    line.finish()
+    let manifest = try writer.write(result, into: directory)
+    if json { try Output.json(manifest) } else { try report(manifest, in: out) }
+  }
+
+  /// One folder per picture, each complete or absent: what is done when the work is stopped stays.
+  private func extractAll(_ pictures: [TraceSample]) async throws {
+    let (extractor, writer) = try prepared()
+    try FileManager.default.createDirectory(atPath: out, withIntermediateDirectories: true)
+    let folders = folders(pictures.count)
+    for folder in folders { try requireFree(folder) }
+    let line = ProgressLine()
+    var manifests: [TraceManifest] = []
+    let show: @Sendable (Int, TraceProgress) -> Void = { index, progress in
+      line.show(progress, prefix: "\(index + 1)/\(folders.count) ")
+    }
+    try await extractor.traces(of: pictures, progress: show) { index, result in
+      let manifest = try write(result, writer, folders[index])
+      manifests.append(manifest)
+      line.finish()
+      if !json { try Output.line("\(folders[index])  \(manifest.sample)  \(summary(manifest.fidelity))") }
+    }
+    if json { try Output.json(manifests) }
+  }
+
+  private func write(_ result: TraceResult, _ writer: TraceWriter, _ folder: String) throws -> TraceManifest {
+    try writer.write(result, into: try AtomicDirectory(folder, replacing: overwrite))
+  }
+
+  /// Throws when `folder` cannot be written or must not be replaced.
+  private func requireFree(_ folder: String) throws {
+    let probe = try AtomicDirectory(folder, replacing: overwrite)
+    precondition(!probe.temporaryPath.isEmpty)
+  }
+
+  private func folders(_ count: Int) -> [String] {
+    let width = String(count - 1).count
+    return (0..<count).map { index in
+      let digits = String(index)
+      return "\(out)/\(String(repeating: "0", count: width - digits.count))\(digits)"
+    }
+  }
+
+  private func summary(_ fidelity: TraceFidelity) -> String {
+    let prediction = fidelity.keepsPrediction ? "kept" : "lost: class \(fidelity.traceClass)"
+    let agreement = fidelity.agreement.map { ", on \(Output.percent($0)) of the augmentations" } ?? ""
+    return "class \(fidelity.denseClass) \(prediction)\(agreement)"
+  }
+
+  private func report(_ manifest: TraceManifest, in folder: String) throws {
+    let rows = manifest.layers.map { layer in
+      [
+        layer.name, Output.percent(layer.ratio), "\(layer.connections.kept)", "\(layer.connections.total)",
+        layer.loss.map { String(format: "%.4g", $0) } ?? "",
+        layer.wasDampedFurther == true ? String(format: "damped by %.0e", layer.damping ?? 0) : "",
+      ]
+    }
+    let connections = manifest.connections
+    try Output.line(
+      """
+      \(Output.table(["layer", "ratio", "kept", "of", "loss", "note"], rows))
+
+      connections  \(connections.kept) of \(connections.total) \
+      (\(Output.percent(Double(connections.kept) / Double(max(connections.total, 1)))))
+      prediction   \(summary(manifest.fidelity))
+      logits       differ by \(Output.percent(manifest.fidelity.logitDifference)) of their range, cosine \
+      \(String(format: "%.4f", manifest.fidelity.logitCosine))
+
+      \(folder)/\(TraceFile.network)   the traced network
+      \(folder)/\(TraceFile.connections)   which connections are left
+      \(folder)/\(TraceFile.manifest)   every layer's sparsity and loss, and the settings
+      """)
+  }
+}
+
+extension TraceSolver: ExpressibleByArgument {}
+extension PruningMethod.Blocks: ExpressibleByArgument {}
+
+extension ProgressLine {
+  /// Shows how far a trace is.
+  func show(_ progress: TraceProgress, prefix: String = "") {
+    show(prefix + progress.stage.rawValue, progress.completed, of: progress.total)
+  }
+}
+
+extension SampleOptions {
+  /// The samples of all arguments as pictures of their original size.
+  func pictures() throws -> [TraceSample] {
+    try SampleSource.samples(images).map { sample in
+      guard case .image(let image) = sample.content else {
+        throw FileError(
+          .unsuitable, sample.name, "is a tensor; a trace needs a picture, from which augmentations are cut")
+      }
+      return TraceSample(name: sample.name, image: image)
+    }
+  }
+
+  /// The preprocessing that was named.
+  func preprocessing() throws -> Preprocessing { try Preprocessing.named(preprocess) }
+}
