@@ -55,6 +55,16 @@ private let chains: [NetworkPattern] = [
     let hidden = try builder.relu(builder.linear(features, 6, name: "fc"), name: "fc.relu")
     return try builder.linear(hidden, 3, name: "classifier")
   },
+  NetworkPattern("patches become tokens: the embedding has no units", layers: ["hidden -> mean x 5"]) {
+    builder, input in
+    let patches = try builder.convolution(input, 4, stride: 3, bias: true, name: "patches")
+    let tokens = try builder.add(
+      .transpose(permutation: [0, 2, 1]), builder.add(.reshape([2, 4, 4]), patches, name: "sequence"), name: "tokens")
+    let hidden = try builder.add(.matmul, tokens, builder.constant([4, 5]), name: "hidden")
+    let mean = try builder.add(
+      .reduce(Reduce(.mean, axes: [1], keepsDimensions: false)), builder.relu(hidden, name: "relu"), name: "mean")
+    return try builder.linear(mean, 3, name: "classifier")
+  },
   NetworkPattern(
     "depthwise separable", layers: ["expand -> depthwise.relu x 6", "project -> flat x 4"]
   ) { builder, input in

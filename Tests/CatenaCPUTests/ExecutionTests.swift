@@ -133,8 +133,10 @@ struct FusionTests {
     let gradient = network.input([2, 8, 6, 6], "gradient")
     let rectified = try network.graph.add(.unary(.relu), network.convolution(data, 8))
     let gated = try network.graph.add(.gate(axis: 1), rectified, gate)
-    let scores = try network.graph.add(.gateGradientFromOutput(axis: 1), gradient, gated, gate)
-    let passed = try network.graph.add(.gate(axis: 1), gradient, gate)
+    // As in a step, what comes back depends on what went out.
+    let incoming = try network.graph.add(.binary(.multiply), gated, gradient)
+    let scores = try network.graph.add(.gateGradientFromOutput(axis: 1), incoming, gated, gate)
+    let passed = try network.graph.add(.gate(axis: 1), incoming, gate)
     let masked = try network.graph.add(.unaryGradient(.relu), passed, rectified)
     network.graph.outputs = [gated, scores, masked]
     let executable = try await CPUBackend().compileForProcessor(Program(network.graph), options: CompileOptions())

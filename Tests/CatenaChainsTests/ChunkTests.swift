@@ -38,7 +38,10 @@ struct ChunkTests {
     #expect(distance <= Self.tolerance)
     let divergences = (try await chunks.state()[0].divergence, try await whole.state()[0].divergence)
     #expect(divergences.1 > 0)
-    #expect(abs(divergences.0 - divergences.1) <= 1e-5 * divergences.1, "the divergence of a step is all its chunks'")
+    // A divergence is a difference of logarithms of the order of one, of which single precision knows seven digits.
+    #expect(
+      abs(divergences.0 - divergences.1) <= max(1e-5 * divergences.1, 1e-7),
+      "the divergence of a step is all its chunks'")
   }
 
   @Test("several regions of different sizes in chunks are those regions alone")

@@ -52,7 +52,8 @@ struct MaskTests {
         return zip(try small.logits(gates, blocks), classes).map { -SmallNetwork.logProbabilities($0)[$1] }
       }
       let taylor = zip(changes[0], changes[1]).map { abs($0 - $1) / 2e-4 }.reduce(0, +) / 3
-      #expect(abs(found.taylor[unit] - taylor) < 1e-3 * max(taylor, 0.01), "unit \(unit)")
+      // Both the step in single precision and the difference of two large losses round.
+      #expect(abs(found.taylor[unit] - taylor) < 2e-3 * max(taylor, 0.05), "unit \(unit)")
     }
 
     let gatedValues = try small.values(ones, blocks) { $0.gatedValues }

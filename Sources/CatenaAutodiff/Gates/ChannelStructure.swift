@@ -36,7 +36,7 @@ struct ChannelStructure {
       batched.contains(node.outputs[0]), mixedLater.contains(node.outputs[0])
     else { return nil }
     let end = chainEnd(of: node.outputs[0], axis: axis, madeAt: index)
-    if scalesOwnAncestor(end.value) { return nil }
+    if scalesOwnAncestor(end.value) || embedsPatches(node, endingIn: end) { return nil }
     return UnitLayer(
       name: graph[node.outputs[0]].name, mixing: index, value: end.value, axis: end.axis,
       count: graph.shape(node.outputs[0])[axis], block: nil)
@@ -53,6 +53,15 @@ struct ChannelStructure {
       return rank >= 2 && graph.shape(node.inputs[1]).rank == 2 ? rank - 1 : nil
     default: return nil
     }
+  }
+
+  /// A patch embedding: windows that do not overlap, and whose channels become the entries of tokens. It writes the
+  /// stream that everything reads, as an embedding does, so its channels are never units.
+  private func embedsPatches(_ node: Node, endingIn end: (value: ValueID, axis: Int)) -> Bool {
+    guard case .convolution(let convolution) = node.operation else { return false }
+    let kernel = graph.shape(node.inputs[1]).dimensions.dropFirst(2)
+    let isSequence = graph.shape(end.value).rank == 3 && end.axis == 2
+    return isSequence && Array(kernel) == convolution.strides && kernel.contains { $0 > 1 }
   }
 
   /// Squeeze-and-excite: the value's only use is to multiply something that it was computed from.
