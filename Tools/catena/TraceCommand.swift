@@ -15,7 +15,7 @@ struct TraceCommand: AsyncParsableCommand {
       Examples:
         catena trace model.onnx photo.jpg --out DIR
         catena trace cifar.onnx 'data.bin#7' --preprocess cifar10 \\
-          --ratios uniform 0.8 --augmentations 256 --out DIR
+          --ratios uniform 0.5 --augmentations 256 --out DIR
         catena trace model.onnx photo.jpg --solver exact --ratios ratios.json --out DIR
 
       --ratios is 'uniform S' (the part S of every layer's connections is removed), \

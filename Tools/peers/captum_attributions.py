@@ -10,6 +10,7 @@ the output holds seconds per run, `METHOD.seconds`.
 import json
 import sys
 import time
+from unittest import mock
 
 import captum.attr as attr
 import numpy as np
@@ -29,6 +30,32 @@ class Plain(nn.Module):
 
     def forward(self, *inputs):
         return self.function(*inputs)
+
+
+class Apart(nn.Module):
+    """A maximum pool behind an identity, so that its input is a tensor of its own.
+
+    Captum's DeepLIFT hangs its hooks on tensors. Where a pool reads a ReLU's output, the ReLU's hook on that tensor runs
+    first and keeps the gradient from before the pool's rule, which is thereby lost. Behind an identity the rule takes
+    part.
+    """
+
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, inputs):
+        return self.module(inputs.clone())
+
+
+def summed_unpool(values, indices, kernel_size, stride, padding, shape):
+    """`max_unpool2d` that adds what overlapping windows send to one place.
+
+    PyTorch's keeps one of the values, and Captum's DeepLIFT with it is not complete behind such pools.
+    """
+    result = values.new_zeros(shape)
+    result.flatten(2).scatter_add_(2, indices.flatten(2), values.flatten(2))
+    return result
 
 
 def symmetric(node, rank):
@@ -96,7 +123,8 @@ class ModuleNetwork(OnnxNetwork):
         pools = {"MaxPool": nn.MaxPool2d, "AveragePool": nn.AvgPool2d}
         if node.kind in pools and not node.get("ceil_mode", 0) and node.get("dilations", [1, 1]) == [1, 1]:
             strides = node.get("strides", [1, 1])
-            return pools[node.kind](node.get("kernel_shape"), strides, symmetric(node, 2))
+            pool = pools[node.kind](node.get("kernel_shape"), strides, symmetric(node, 2))
+            return Apart(pool) if node.kind == "MaxPool" else pool
         makers = {
             "Conv": convolution, "Gemm": linear, "Relu": lambda _: nn.ReLU(), "Add": lambda _: Addition_Module(),
             "GlobalAveragePool": lambda _: nn.AdaptiveAvgPool2d(1),
@@ -125,7 +153,8 @@ def attribute(model, method, inputs, targets, arguments):
     if method == "deconvolution":
         return attr.Deconvolution(model).attribute(inputs, **call), None
     if method == "deep-lift":
-        return attr.DeepLift(model).attribute(inputs, return_convergence_delta=True, **call)
+        with mock.patch.object(torch.nn.functional, "max_unpool2d", summed_unpool):
+            return attr.DeepLift(model).attribute(inputs, return_convergence_delta=True, **call)
     if method in ("lrp", "lrp-epsilon"):
         # Captum takes its rules off when it is done, and these too.
         for module in model.layers.values():

@@ -5,7 +5,8 @@ import CatenaGraph
 ///
 /// The gradients that result are multipliers: their product with x - x0 sums to y - y0 over the inputs (completeness).
 /// They need `pairedValues`, from `Graph.appendingCopy(replacing:)` with the baseline for the input. Maximum pools move
-/// differences to the positions of the two runs' maxima, as Captum does.
+/// differences to the positions of the two runs' maxima, Captum's formula; what overlapping windows send to one position
+/// is added. Captum itself loses this rule where a pool reads the output of a ReLU or of another pool.
 public struct DeepLIFTRules: DerivativeRules {
   /// Differences of inputs below this, where a slope would be noise, get the derivative (Captum's figure).
   private static let smallestDifference = 1e-10
