@@ -42,7 +42,8 @@ let package = Package(
     .target(
       name: "CatenaCPU",
       dependencies: [
-        "CatenaCompute", "CatenaReference", "COneDNN", "COpenBLAS", "CSolvers", .product(name: "Logging", package: "swift-log"),
+        "CatenaCompute", "CatenaReference", "COneDNN", "COpenBLAS", "CSolvers",
+        .product(name: "Logging", package: "swift-log"),
       ]),
     .systemLibrary(name: "COpenCL", pkgConfig: "OpenCL", providers: [.apt(["ocl-icd-opencl-dev"])]),
     .target(name: "CKernelSources"),
