@@ -17,6 +17,35 @@ CATENA_INLINE vector load(const float *from) { return *(const vector *)from; }
 CATENA_INLINE void store(float *to, vector value) { *(vector *)to = value; }
 CATENA_INLINE vector broadcast(float value) { return (vector){0} + value; }
 
+// bf16 in memory: the upper halves of numbers in f32.
+typedef uint32_t bit_vector __attribute__((vector_size(LANES * sizeof(uint32_t))));
+typedef uint16_t half_vector __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(sizeof(uint16_t))));
+
+CATENA_INLINE vector load_bfloat16(const uint16_t *from) {
+  return (vector)(__builtin_convertvector(*(const half_vector *)from, bit_vector) << 16);
+}
+
+// Nearest, ties to even; a NaN stays one.
+CATENA_INLINE void store_bfloat16(uint16_t *to, vector value) {
+  bit_vector bits = (bit_vector)value, is_number = (bit_vector)(value == value);
+  bit_vector rounded = bits + 0x7fff + ((bits >> 16) & 1);
+  bits = ((rounded & is_number) | ((bits | 0x00400000) & ~is_number)) >> 16;
+  *(half_vector *)to = __builtin_convertvector(bits, half_vector);
+}
+
+// The elements from number `index` of an image that is kept in f32 or in bf16.
+CATENA_INLINE vector load_from(const void *image, int64_t index, bool is_bfloat16) {
+  return is_bfloat16 ? load_bfloat16((const uint16_t *)image + index) : load((const float *)image + index);
+}
+
+CATENA_INLINE void store_to(void *image, int64_t index, vector value, bool is_bfloat16) {
+  if (is_bfloat16) {
+    store_bfloat16((uint16_t *)image + index, value);
+  } else {
+    store((float *)image + index, value);
+  }
+}
+
 // The columns of a panel: as many as a product does at a time. `columns_left` is a multiple of LANES.
 CATENA_INLINE int64_t panel_width(int64_t columns_left) {
   return catena_minimum(columns_left, MAX_PANEL * LANES);

@@ -15,11 +15,12 @@ enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH };
 typedef struct {
   catena_winograd problem;
   int64_t tiles_down, tiles_across, tiles, block_tiles, blocks;
-  const float *source, *weights, *bias;
-  float *destination;
+  const void *source;
+  const float *weights, *bias;
+  void *destination;
   int32_t post_operation_count;
   catena_post_operation post_operations[CATENA_MAX_POST_OPERATIONS];
-  const float *operands[CATENA_MAX_POST_OPERATIONS];
+  const void *operands[CATENA_MAX_POST_OPERATIONS];
   float *scratch;
   int64_t floats_per_thread;
 } winograd_step;
@@ -125,21 +126,23 @@ typedef struct {
   int32_t first_row, end_row, first_column, end_column;
 } patch_part;
 
-CATENA_INLINE vector load_source(const float *corner, int64_t offset, bool is_read) {
-  return is_read ? load(corner + offset) : (vector){0};
-}
+// What a patch is read from: the image, the index of the patch's corner, and how pixels are kept.
+typedef struct {
+  const void *image;
+  int64_t corner, row_stride, column_stride;
+  bool is_bfloat16;
+} patch_source;
 
 // Columns straight from the image, then rows straight to the points: one pass through memory between them.
-CATENA_INLINE void transform_patch(
-  const float *corner, int64_t row_stride, int64_t column_stride, patch_part part, float *to, int64_t point_stride
-) {
+CATENA_INLINE void transform_patch(patch_source from, patch_part part, float *to, int64_t point_stride) {
   vector across[POINTS];
   UNROLL for (int32_t j = 0; j < PATCH; j++) {
     vector column[PATCH], points[PATCH];
     bool is_column_read = j >= part.first_column && j < part.end_column;
     UNROLL for (int32_t i = 0; i < PATCH; i++) {
       bool is_read = is_column_read && i >= part.first_row && i < part.end_row;
-      column[i] = load_source(corner, i * row_stride + j * column_stride, is_read);
+      int64_t index = from.corner + i * from.row_stride + j * from.column_stride;
+      column[i] = is_read ? load_from(from.image, index, from.is_bfloat16) : (vector){0};
     }
     to_points(column, 1, points);
     UNROLL for (int32_t i = 0; i < PATCH; i++) across[i * PATCH + j] = points[i];
@@ -153,21 +156,25 @@ CATENA_INLINE void transform_patch(
 
 CATENA_INLINE int32_t clamped(int64_t index) { return (int32_t)catena_minimum(catena_maximum(index, 0), PATCH); }
 
-CATENA_INLINE void transform_source(const winograd_step *step, int64_t tile, float *to, int64_t point_stride) {
+CATENA_INLINE void transform_source(
+  const winograd_step *step, int64_t tile, float *to, int64_t point_stride, bool is_bfloat16
+) {
   const catena_winograd *problem = &step->problem;
   int64_t channels = problem->source_channels, height = problem->source_height, width = problem->source_width;
   tile_place place = place_of(step, tile);
   int64_t top = place.row - problem->pad_top, left = place.column - problem->pad_left;
-  const float *corner = step->source + ((place.sample * height + top) * width + left) * channels;
+  patch_source from = {
+    step->source, ((place.sample * height + top) * width + left) * channels, width * channels, channels, is_bfloat16};
   patch_part part = {clamped(-top), clamped(height - top), clamped(-left), clamped(width - left)};
   bool is_inside = part.first_row == 0 && part.first_column == 0 && part.end_row == PATCH && part.end_column == PATCH;
   for (int64_t channel = 0; channel < channels; channel += LANES) {
     if (is_inside) {
       patch_part whole = {0, PATCH, 0, PATCH};
-      transform_patch(corner + channel, width * channels, channels, whole, to + channel, point_stride);
+      transform_patch(from, whole, to + channel, point_stride);
     } else {
-      transform_patch(corner + channel, width * channels, channels, part, to + channel, point_stride);
+      transform_patch(from, part, to + channel, point_stride);
     }
+    from.corner += LANES;
   }
 }
 
@@ -186,24 +193,24 @@ typedef struct {
 // Results outside the image are not read from memory: what they become does not matter.
 #define THERE(FROM) \
   (is_whole || (i < part->rows && j < part->columns) \
-    ? load((FROM) + part->offset + i * part->row_stride + j * part->column_stride) : (vector){0})
+    ? load_from(FROM, part->offset + i * part->row_stride + j * part->column_stride, is_bfloat16) : (vector){0})
 
 // One operation after the other on all results of a tile.
 CATENA_INLINE void post_process(
-  const winograd_step *step, const tile_part *part, bool is_whole, int64_t channel, vector *results
+  const winograd_step *step, const tile_part *part, bool is_whole, bool is_bfloat16, int64_t channel, vector *results
 ) {
   for (int32_t number = 0; number < step->post_operation_count; number++) {
-    const float *operand = step->operands[number];
+    const void *operand = step->operands[number];
     bool is_factor = step->post_operations[number].kind == CATENA_POST_MULTIPLY_CHANNEL;
-    vector factor = is_factor ? load(operand + channel) : (vector){0};
+    vector factor = is_factor ? load((const float *)operand + channel) : (vector){0};
     POST_PROCESS(
       &step->post_operations[number], EACH_RESULT, factor, THERE(operand), THERE(step->destination))
   }
 }
 
 CATENA_INLINE void transform_tile(
-  const winograd_step *step, const tile_part *part, bool is_whole, const float *from, int64_t point_stride,
-  int64_t channel
+  const winograd_step *step, const tile_part *part, bool is_whole, bool is_bfloat16, const float *from,
+  int64_t point_stride, int64_t channel
 ) {
   vector across[TILE * PATCH], results[TILE * TILE];
   UNROLL for (int32_t j = 0; j < PATCH; j++) {
@@ -217,17 +224,18 @@ CATENA_INLINE void transform_tile(
     from_points(across + i * PATCH, 1, results + i * TILE);
     UNROLL for (int32_t j = 0; j < TILE; j++) results[i * TILE + j] += bias;
   }
-  post_process(step, part, is_whole, channel, results);
+  post_process(step, part, is_whole, is_bfloat16, channel, results);
   UNROLL for (int32_t i = 0; i < TILE; i++) {
     UNROLL for (int32_t j = 0; j < TILE; j++) {
       if (!is_whole && (i >= part->rows || j >= part->columns)) continue;
-      store(step->destination + part->offset + i * part->row_stride + j * part->column_stride, results[i * TILE + j]);
+      int64_t index = part->offset + i * part->row_stride + j * part->column_stride;
+      store_to(step->destination, index, results[i * TILE + j], is_bfloat16);
     }
   }
 }
 
 CATENA_INLINE void transform_products(
-  const winograd_step *step, int64_t tile, const float *from, int64_t point_stride
+  const winograd_step *step, int64_t tile, const float *from, int64_t point_stride, bool is_bfloat16
 ) {
   const catena_winograd *problem = &step->problem;
   int64_t channels = problem->destination_channels, width = problem->destination_width;
@@ -242,9 +250,9 @@ CATENA_INLINE void transform_products(
   bool is_whole = part.rows == TILE && part.columns == TILE;
   for (int64_t channel = 0; channel < channels; channel += LANES) {
     if (is_whole) {
-      transform_tile(step, &part, true, from + channel, point_stride, channel);
+      transform_tile(step, &part, true, is_bfloat16, from + channel, point_stride, channel);
     } else {
-      transform_tile(step, &part, false, from + channel, point_stride, channel);
+      transform_tile(step, &part, false, is_bfloat16, from + channel, point_stride, channel);
     }
     part.offset += LANES;
   }
@@ -291,7 +299,12 @@ static void run_blocks(const winograd_step *step, catena_range share, float *sou
     int64_t first = block * step->block_tiles;
     int64_t count = catena_minimum(step->tiles - first, step->block_tiles);
     for (int64_t tile = 0; tile < count; tile++) {
-      transform_source(step, first + tile, sources + tile * depth, source_stride);
+      float *to = sources + tile * depth;
+      if (step->problem.reads_bfloat16) {
+        transform_source(step, first + tile, to, source_stride, true);
+      } else {
+        transform_source(step, first + tile, to, source_stride, false);
+      }
     }
     for (int32_t point = 0; point < POINTS; point++) {
       multiply(
@@ -299,7 +312,12 @@ static void run_blocks(const winograd_step *step, catena_range share, float *sou
         products + point * product_stride);
     }
     for (int64_t tile = 0; tile < count; tile++) {
-      transform_products(step, first + tile, products + tile * columns, product_stride);
+      const float *from = products + tile * columns;
+      if (step->problem.writes_bfloat16) {
+        transform_products(step, first + tile, from, product_stride, true);
+      } else {
+        transform_products(step, first + tile, from, product_stride, false);
+      }
     }
   }
 }
@@ -315,8 +333,8 @@ static catena_status run_winograd(const void *arguments) {
 }
 
 void catena_add_winograd(
-  catena_program *program, const catena_winograd *problem, const float *source, const float *packed, const float *bias,
-  float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  catena_program *program, const catena_winograd *problem, const void *source, const float *packed, const float *bias,
+  void *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch
 ) {
   winograd_step *step = catena_add_step(program, run_winograd, sizeof(winograd_step), NULL);

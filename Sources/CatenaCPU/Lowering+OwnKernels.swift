@@ -1,5 +1,6 @@
 import COneDNN
 import CatenaCompute
+import CatenaGraph
 import CatenaTensors
 
 extension Lowering {
@@ -8,19 +9,25 @@ extension Lowering {
   func addPacked(
     _ problem: ConvolutionProblem, _ source: View, _ weights: Weights, _ candidates: [PostOperations], _ nodes: [Int]
   ) -> Int? {
-    guard let taps = weights.packed, let post = candidates.first(where: \.isDoneByPackedKernels),
-      let kernel = problem.packedKernel(regions: post.regions, threads: Int32(threads))
+    guard let taps = weights.packed else { return nil }
+    func last(_ post: PostOperations) -> ValueID {
+      graph.nodes[nodes[weights.nodeCount + post.nodeCount - 1]].outputs[0]
+    }
+    // Only images that are read in bf16 are written in it; what is added lies as the result does.
+    func written(_ post: PostOperations) -> Storage { problem.readsBFloat16 ? storage(last(post)) : .float32 }
+    let fitting = candidates.first { $0.isDoneByPackedKernels && $0.adds(only: written($0)) }
+    guard let post = fitting,
+      let kernel = problem.packedKernel(regions: post.regions, writes: written(post), threads: Int32(threads))
     else { return nil }
     let done = nodes.prefix(weights.nodeCount + post.nodeCount)
-    guard let last = done.last.map({ graph.nodes[$0].outputs[0] }) else { return nil }
     let result =
-      post.accumulated ?? allocate(problem.resultShape, .channelsLast(rank: problem.resultShape.rank), .float32)
+      post.accumulated ?? allocate(problem.resultShape, .channelsLast(rank: problem.resultShape.rank), written(post))
     addPacked(
       kernel,
-      record(last, kernelName(of: done), implementation: kernel.implementation, operations: problem.operations),
+      record(last(post), kernelName(of: done), implementation: kernel.implementation, operations: problem.operations),
       source: source, weights: problem.form == .backwardData ? problem.resultsFirst(taps) : taps, bias: weights.bias,
       result: result, post: post)
-    define(last, result)
+    define(last(post), result)
     return done.count
   }
 
@@ -48,6 +55,13 @@ extension PostOperations {
         operation.kind != CATENA_POST_ELTWISE || operation.function == CATENA_ELTWISE_RELU
           || operation.function == CATENA_ELTWISE_CLIP
       }
+  }
+
+  /// Whether every image that is added is kept so.
+  fileprivate func adds(only storage: Storage) -> Bool {
+    zip(operations, operands).allSatisfy { operation, operand in
+      operation.kind != CATENA_POST_ADD_TENSOR || operand?.storage == storage
+    } && (accumulated.map { $0.storage == storage } ?? true)
   }
 }
 

@@ -161,6 +161,8 @@ typedef struct {
   int64_t batch, source_channels, destination_channels;
   int64_t source_height, source_width, destination_height, destination_width;
   int64_t pad_top, pad_left;
+  // Whether the images that are read, and those that are written with what is added to them, are bf16 instead of f32.
+  bool reads_bfloat16, writes_bfloat16;
 } catena_winograd;
 
 size_t catena_winograd_weight_bytes(const catena_winograd *problem);
@@ -169,8 +171,8 @@ size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t thr
 void catena_winograd_pack(const catena_winograd *problem, const float *weights, float *packed);
 // Post-operations: ReLU and clip among the functions, and all other kinds; `operands` as for primitives.
 void catena_add_winograd(
-  catena_program *program, const catena_winograd *problem, const float *source, const float *packed, const float *bias,
-  float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  catena_program *program, const catena_winograd *problem, const void *source, const float *packed, const float *bias,
+  void *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch);
 
 // MARK: Convolutions as products of matrices
