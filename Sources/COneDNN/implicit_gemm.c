@@ -42,11 +42,7 @@ typedef struct {
   catena_implicit_gemm problem;
   tap_plan plan;
   int64_t block_rows, blocks[MAX_PHASES], all_blocks, column_groups, columns;
-  const float *source, *weights, *bias;
-  float *destination;
-  int32_t post_operation_count;
-  catena_post_operation post_operations[CATENA_MAX_POST_OPERATIONS];
-  const float *operands[CATENA_MAX_POST_OPERATIONS];
+  product_operands at;
   char *scratch;
   size_t bytes_per_thread;
 } gemm_step;
@@ -61,7 +57,9 @@ bool catena_panels_are_fast(void) {
 
 // MARK: Taps
 
-static void append_tap(tap_plan *plan, phase *at, int32_t row, int32_t column, int32_t kernel_position, int32_t number) {
+static void append_tap(
+  tap_plan *plan, phase *at, int32_t row, int32_t column, int32_t kernel_position, int32_t number
+) {
   plan->kernel_positions[number] = kernel_position;
   tap_run *last = at->run_count > 0 ? &plan->runs[at->first_run + at->run_count - 1] : NULL;
   at->taps += 1;
@@ -294,7 +292,8 @@ CATENA_INLINE void gather_run(
   }
   int64_t channels = problem->source_channels, column_step = step->plan.source_column_step;
   int64_t column = place.column * column_step + run.column;
-  const float *line = step->source + (place.sample * problem->source_height + row) * problem->source_width * channels;
+  const float *source = step->at.source;
+  const float *line = source + (place.sample * problem->source_height + row) * problem->source_width * channels;
   int64_t first_inside = column >= 0 ? 0 : catena_minimum((-column + column_step - 1) / column_step, count);
   int64_t room = problem->source_width - run.taps - column;
   int64_t end_inside = room < 0 ? first_inside : catena_minimum(room / column_step + 1, count);
@@ -411,28 +410,28 @@ CATENA_INLINE vector load_lanes(const float *from, int64_t lanes) {
     places[i] = context->offsets[first + (i < here ? i : 0)] + context->column; \
   } \
   vector channel[VECTORS]; \
-  if (step->bias != NULL) { \
+  if (step->at.bias != NULL) { \
     UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
-      channel[j] = load_lanes(step->bias + context->column + j * LANES, LANES_OF(VECTORS)); \
+      channel[j] = load_lanes(step->at.bias + context->column + j * LANES, LANES_OF(VECTORS)); \
     } \
     EACH_OF_##VECTORS(value + channel[j]) \
   } \
-  for (int32_t number = 0; number < step->post_operation_count; number++) { \
-    const float *operand = step->operands[number]; \
-    if (step->post_operations[number].kind == CATENA_POST_MULTIPLY_CHANNEL) { \
+  for (int32_t number = 0; number < step->at.post_operation_count; number++) { \
+    const float *operand = step->at.operands[number]; \
+    if (step->at.post_operations[number].kind == CATENA_POST_MULTIPLY_CHANNEL) { \
       UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
         channel[j] = load_lanes(operand + context->column + j * LANES, LANES_OF(VECTORS)); \
       } \
     } \
     POST_PROCESS( \
-      &step->post_operations[number], EACH_OF_##VECTORS, channel[j], \
+      &step->at.post_operations[number], EACH_OF_##VECTORS, channel[j], \
       load_lanes(operand + places[i] + j * LANES, LANES_OF(VECTORS)), \
-      load_lanes(step->destination + places[i] + j * LANES, LANES_OF(VECTORS))) \
+      load_lanes((const float *)step->at.destination + places[i] + j * LANES, LANES_OF(VECTORS))) \
   } \
   UNROLL for (int32_t i = 0; i < ROWS; i++) { \
     if (i >= here) break; \
     UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
-      float *to = step->destination + places[i] + j * LANES; \
+      float *to = (float *)step->at.destination + places[i] + j * LANES; \
       if (LANES_OF(VECTORS) == LANES) { \
         store(to, sums[i][j]); \
       } else { \
@@ -474,7 +473,7 @@ static void run_block(
   for (int64_t chunk = 0; chunk < chunks; chunk++) {
     int64_t low = depth == 0 ? 0 : chunk_begin(depth, chunk), high = depth == 0 ? 0 : chunk_begin(depth, chunk + 1);
     if (!is_image) gather(&block, low, high, memory.rows);
-    const float *left = is_image ? step->source + begin * depth + low : memory.rows;
+    const float *left = is_image ? (const float *)step->at.source + begin * depth + low : memory.rows;
     for (int64_t column = first_column; column < end_column; column += MAX_PANEL * LANES) {
       int64_t width = panel_width(step->columns - column);
       chunk_results results = {
@@ -492,7 +491,7 @@ static void run_block(
 
 static void run_unit(const gemm_step *step, int64_t unit, thread_memory memory) {
   int64_t block = unit / step->column_groups, group = unit % step->column_groups;
-  const float *weights = step->weights;
+  const float *weights = step->at.weights;
   const phase *at = step->plan.phases;
   for (int32_t i = 0; block >= step->blocks[i]; i++, at++) {
     block -= step->blocks[i];
@@ -526,14 +525,6 @@ void catena_add_implicit_gemm(
 ) {
   gemm_step *step = catena_add_step(program, run_gemm, sizeof(gemm_step), NULL);
   *step = plan_of(problem, threads);
-  step->source = source;
-  step->weights = packed;
-  step->bias = bias;
-  step->destination = destination;
-  step->post_operation_count = post_operation_count;
-  for (int32_t i = 0; i < post_operation_count; i++) {
-    step->post_operations[i] = post_operations[i];
-    step->operands[i] = operands[i];
-  }
+  step->at = operands_of(source, packed, bias, destination, post_operations, post_operation_count, operands);
   step->scratch = scratch;
 }

@@ -17,6 +17,28 @@ CATENA_INLINE vector load(const float *from) { return *(const vector *)from; }
 CATENA_INLINE void store(float *to, vector value) { *(vector *)to = value; }
 CATENA_INLINE vector broadcast(float value) { return (vector){0} + value; }
 
+// What a step of such products reads, writes, and does before it writes.
+typedef struct {
+  const void *source;
+  const float *weights, *bias;
+  void *destination;
+  int32_t post_operation_count;
+  catena_post_operation post_operations[CATENA_MAX_POST_OPERATIONS];
+  const void *operands[CATENA_MAX_POST_OPERATIONS];
+} product_operands;
+
+CATENA_INLINE product_operands operands_of(
+  const void *source, const float *packed, const float *bias, void *destination,
+  const catena_post_operation *post_operations, int32_t post_operation_count, const void *const *operands
+) {
+  product_operands at = {source, packed, bias, destination, post_operation_count, {}, {}};
+  for (int32_t i = 0; i < post_operation_count; i++) {
+    at.post_operations[i] = post_operations[i];
+    at.operands[i] = operands[i];
+  }
+  return at;
+}
+
 // bf16 in memory: the upper halves of numbers in f32.
 typedef uint32_t bit_vector __attribute__((vector_size(LANES * sizeof(uint32_t))));
 typedef uint16_t half_vector __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(sizeof(uint16_t))));

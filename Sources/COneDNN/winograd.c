@@ -15,12 +15,7 @@ enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH };
 typedef struct {
   catena_winograd problem;
   int64_t tiles_down, tiles_across, tiles, block_tiles, blocks;
-  const void *source;
-  const float *weights, *bias;
-  void *destination;
-  int32_t post_operation_count;
-  catena_post_operation post_operations[CATENA_MAX_POST_OPERATIONS];
-  const void *operands[CATENA_MAX_POST_OPERATIONS];
+  product_operands at;
   float *scratch;
   int64_t floats_per_thread;
 } winograd_step;
@@ -164,7 +159,7 @@ CATENA_INLINE void transform_source(
   tile_place place = place_of(step, tile);
   int64_t top = place.row - problem->pad_top, left = place.column - problem->pad_left;
   patch_source from = {
-    step->source, ((place.sample * height + top) * width + left) * channels, width * channels, channels, is_bfloat16};
+    step->at.source, ((place.sample * height + top) * width + left) * channels, width * channels, channels, is_bfloat16};
   patch_part part = {clamped(-top), clamped(height - top), clamped(-left), clamped(width - left)};
   bool is_inside = part.first_row == 0 && part.first_column == 0 && part.end_row == PATCH && part.end_column == PATCH;
   for (int64_t channel = 0; channel < channels; channel += LANES) {
@@ -199,12 +194,12 @@ typedef struct {
 CATENA_INLINE void post_process(
   const winograd_step *step, const tile_part *part, bool is_whole, bool is_bfloat16, int64_t channel, vector *results
 ) {
-  for (int32_t number = 0; number < step->post_operation_count; number++) {
-    const void *operand = step->operands[number];
-    bool is_factor = step->post_operations[number].kind == CATENA_POST_MULTIPLY_CHANNEL;
+  for (int32_t number = 0; number < step->at.post_operation_count; number++) {
+    const void *operand = step->at.operands[number];
+    bool is_factor = step->at.post_operations[number].kind == CATENA_POST_MULTIPLY_CHANNEL;
     vector factor = is_factor ? load((const float *)operand + channel) : (vector){0};
     POST_PROCESS(
-      &step->post_operations[number], EACH_RESULT, factor, THERE(operand), THERE(step->destination))
+      &step->at.post_operations[number], EACH_RESULT, factor, THERE(operand), THERE(step->at.destination))
   }
 }
 
@@ -219,7 +214,7 @@ CATENA_INLINE void transform_tile(
     from_points(products, 1, four);
     UNROLL for (int32_t i = 0; i < TILE; i++) across[i * PATCH + j] = four[i];
   }
-  vector bias = step->bias == NULL ? (vector){0} : load(step->bias + channel);
+  vector bias = step->at.bias == NULL ? (vector){0} : load(step->at.bias + channel);
   UNROLL for (int32_t i = 0; i < TILE; i++) {
     from_points(across + i * PATCH, 1, results + i * TILE);
     UNROLL for (int32_t j = 0; j < TILE; j++) results[i * TILE + j] += bias;
@@ -229,7 +224,7 @@ CATENA_INLINE void transform_tile(
     UNROLL for (int32_t j = 0; j < TILE; j++) {
       if (!is_whole && (i >= part->rows || j >= part->columns)) continue;
       int64_t index = part->offset + i * part->row_stride + j * part->column_stride;
-      store_to(step->destination, index, results[i * TILE + j], is_bfloat16);
+      store_to(step->at.destination, index, results[i * TILE + j], is_bfloat16);
     }
   }
 }
@@ -308,7 +303,7 @@ static void run_blocks(const winograd_step *step, catena_range share, float *sou
     }
     for (int32_t point = 0; point < POINTS; point++) {
       multiply(
-        sources + point * source_stride, count, depth, step->weights + point * depth * columns, columns,
+        sources + point * source_stride, count, depth, step->at.weights + point * depth * columns, columns,
         products + point * product_stride);
     }
     for (int64_t tile = 0; tile < count; tile++) {
@@ -339,14 +334,6 @@ void catena_add_winograd(
 ) {
   winograd_step *step = catena_add_step(program, run_winograd, sizeof(winograd_step), NULL);
   *step = plan(problem, threads);
-  step->source = source;
-  step->weights = packed;
-  step->bias = bias;
-  step->destination = destination;
-  step->post_operation_count = post_operation_count;
-  for (int32_t i = 0; i < post_operation_count; i++) {
-    step->post_operations[i] = post_operations[i];
-    step->operands[i] = operands[i];
-  }
+  step->at = operands_of(source, packed, bias, destination, post_operations, post_operation_count, operands);
   step->scratch = scratch;
 }
