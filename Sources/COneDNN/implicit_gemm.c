@@ -130,8 +130,6 @@ bool catena_implicit_gemm_is_possible(const catena_implicit_gemm *problem) {
 
 // MARK: Plan
 
-CATENA_INLINE int64_t rounded_up(int64_t number, int64_t unit) { return (number + unit - 1) / unit * unit; }
-
 CATENA_INLINE int64_t chunk_count(int64_t depth) { return (depth + MAX_CHUNK - 1) / MAX_CHUNK; }
 
 // The first of a chunk's taps x channels.
@@ -237,26 +235,6 @@ CATENA_INLINE void find_results(const pixel_block *block, int64_t *offsets) {
   }
 }
 
-// Fewer floats than a vector, in as few moves as there are bits in their count.
-CATENA_INLINE void copy_part(float *to, const float *from, int64_t count) {
-  if (count & 8) {
-    memcpy(to, from, 8 * sizeof(float));
-    to += 8;
-    from += 8;
-  }
-  if (count & 4) {
-    memcpy(to, from, 4 * sizeof(float));
-    to += 4;
-    from += 4;
-  }
-  if (count & 2) {
-    memcpy(to, from, 2 * sizeof(float));
-    to += 2;
-    from += 2;
-  }
-  if (count & 1) *to = *from;
-}
-
 CATENA_INLINE void copy_floats(float *to, const float *from, int64_t count) {
   int64_t i = 0;
   for (; i + LANES <= count; i += LANES) store(to + i, load(from + i));
@@ -354,23 +332,6 @@ typedef struct {
   int64_t last_lanes;
   const int64_t *offsets;
 } chunk_results;
-
-// The first `lanes` of a vector, which alone exist in memory.
-CATENA_INLINE vector load_part(const float *from, int64_t lanes) {
-  float values[LANES] = {0};
-  copy_part(values, from, lanes);
-  return load(values);
-}
-
-CATENA_INLINE void store_part(float *to, vector value, int64_t lanes) {
-  float values[LANES];
-  store(values, value);
-  copy_part(to, values, lanes);
-}
-
-CATENA_INLINE vector load_lanes(const float *from, int64_t lanes) {
-  return lanes == LANES ? load(from) : load_part(from, lanes);
-}
 
 #define BEGIN_SUMS(VECTORS, ROWS) \
   UNROLL for (int32_t i = 0; i < ROWS; i++) { \

@@ -39,6 +39,43 @@ CATENA_INLINE product_operands operands_of(
   return at;
 }
 
+// Fewer floats than a vector, in as few moves as there are bits in their count.
+CATENA_INLINE void copy_part(float *to, const float *from, int64_t count) {
+  if (count & 8) {
+    memcpy(to, from, 8 * sizeof(float));
+    to += 8;
+    from += 8;
+  }
+  if (count & 4) {
+    memcpy(to, from, 4 * sizeof(float));
+    to += 4;
+    from += 4;
+  }
+  if (count & 2) {
+    memcpy(to, from, 2 * sizeof(float));
+    to += 2;
+    from += 2;
+  }
+  if (count & 1) *to = *from;
+}
+
+// The first `lanes` of a vector, which alone exist in memory.
+CATENA_INLINE vector load_part(const float *from, int64_t lanes) {
+  float values[LANES] = {0};
+  copy_part(values, from, lanes);
+  return load(values);
+}
+
+CATENA_INLINE void store_part(float *to, vector value, int64_t lanes) {
+  float values[LANES];
+  store(values, value);
+  copy_part(to, values, lanes);
+}
+
+CATENA_INLINE vector load_lanes(const float *from, int64_t lanes) {
+  return lanes == LANES ? load(from) : load_part(from, lanes);
+}
+
 // bf16 in memory: the upper halves of numbers in f32.
 typedef uint32_t bit_vector __attribute__((vector_size(LANES * sizeof(uint32_t))));
 typedef uint16_t half_vector __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(sizeof(uint16_t))));
@@ -67,6 +104,29 @@ CATENA_INLINE void store_to(void *image, int64_t index, vector value, bool is_bf
     store((float *)image + index, value);
   }
 }
+
+// The same of the first `lanes` elements, which alone exist in memory; the others are 0.
+CATENA_INLINE vector load_lanes_from(const void *image, int64_t index, bool is_bfloat16, int64_t lanes) {
+  if (lanes == LANES) return load_from(image, index, is_bfloat16);
+  if (!is_bfloat16) return load_part((const float *)image + index, lanes);
+  uint16_t values[LANES] = {0};
+  memcpy(values, (const uint16_t *)image + index, (size_t)lanes * sizeof(uint16_t));
+  return load_bfloat16(values);
+}
+
+CATENA_INLINE void store_lanes_to(void *image, int64_t index, vector value, bool is_bfloat16, int64_t lanes) {
+  if (lanes == LANES) {
+    store_to(image, index, value, is_bfloat16);
+  } else if (is_bfloat16) {
+    uint16_t values[LANES];
+    store_bfloat16(values, value);
+    memcpy((uint16_t *)image + index, values, (size_t)lanes * sizeof(uint16_t));
+  } else {
+    store_part((float *)image + index, value, lanes);
+  }
+}
+
+CATENA_INLINE int64_t rounded_up(int64_t number, int64_t unit) { return (number + unit - 1) / unit * unit; }
 
 // The columns of a panel: as many as a product does at a time. `columns_left` is a multiple of LANES.
 CATENA_INLINE int64_t panel_width(int64_t columns_left) {

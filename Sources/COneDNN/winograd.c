@@ -4,7 +4,8 @@
 // below follow from them by Toom and Cook's construction.
 //
 // A tile is 4 x 4 results and the 6 x 6 sources they need. A block of tiles is transformed to 36 matrices of tiles x
-// channels, each is multiplied by its own weights, and the products are transformed back, all by one thread.
+// channels, each is multiplied by its own weights, and the products are transformed back, all by one thread. There the
+// channels are whole vectors, padded with zeros.
 #include "panels.h"
 
 enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH };
@@ -15,6 +16,8 @@ enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH };
 typedef struct {
   catena_winograd problem;
   int64_t tiles_down, tiles_across, tiles, block_tiles, blocks;
+  // Source and destination channels with padding.
+  int64_t depth, columns;
   product_operands at;
   float *scratch;
   int64_t floats_per_thread;
@@ -24,12 +27,14 @@ typedef struct {
 
 static winograd_step plan(const catena_winograd *problem, int32_t threads) {
   winograd_step step = {.problem = *problem};
+  step.depth = rounded_up(problem->source_channels, LANES);
+  step.columns = rounded_up(problem->destination_channels, LANES);
   step.tiles_down = (problem->destination_height + TILE - 1) / TILE;
   step.tiles_across = (problem->destination_width + TILE - 1) / TILE;
   step.tiles = problem->batch * step.tiles_down * step.tiles_across;
   // Both sides of a block fit the second-level cache; with many channels, weights are read once per block, which then
   // has to be worth it.
-  int64_t floats_per_tile = POINTS * (problem->source_channels + problem->destination_channels);
+  int64_t floats_per_tile = POINTS * (step.depth + step.columns);
   int64_t fitting = (int64_t)(500 << 10) / (int64_t)sizeof(float) / floats_per_tile;
   int64_t wanted = catena_minimum(catena_maximum(fitting, 72), 192);
   int64_t share = (step.tiles + threads - 1) / threads;
@@ -47,7 +52,8 @@ size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t thr
 // MARK: Weights
 
 size_t catena_winograd_weight_bytes(const catena_winograd *problem) {
-  return (size_t)(POINTS * problem->source_channels * problem->destination_channels) * sizeof(float);
+  int64_t depth = rounded_up(problem->source_channels, LANES);
+  return (size_t)(POINTS * depth * rounded_up(problem->destination_channels, LANES)) * sizeof(float);
 }
 
 void catena_winograd_pack(const catena_winograd *problem, const float *weights, float *packed) {
@@ -61,12 +67,14 @@ void catena_winograd_pack(const catena_winograd *problem, const float *weights, 
     }
   }
   int64_t sources = problem->source_channels, results = problem->destination_channels;
+  int64_t depth = rounded_up(sources, LANES), columns = rounded_up(results, LANES);
+  memset(packed, 0, catena_winograd_weight_bytes(problem));
   for (int64_t result = 0; result < results; result++) {
     int64_t panel = result / (MAX_PANEL * LANES) * (MAX_PANEL * LANES);
-    int64_t width = panel_width(results - panel);
+    int64_t width = panel_width(columns - panel);
     for (int64_t source = 0; source < sources; source++) {
       const float *taps = weights + (result * sources + source) * 9;
-      float *target = packed + panel * sources + source * width + (result - panel);
+      float *target = packed + panel * depth + source * width + (result - panel);
       for (int32_t i = 0; i < PATCH; i++) {
         double across[3];
         for (int32_t x = 0; x < 3; x++) {
@@ -74,7 +82,7 @@ void catena_winograd_pack(const catena_winograd *problem, const float *weights, 
         }
         for (int32_t j = 0; j < PATCH; j++) {
           double value = rows[j][0] * across[0] + rows[j][1] * across[1] + rows[j][2] * across[2];
-          target[(i * PATCH + j) * sources * results] = (float)value;
+          target[(i * PATCH + j) * depth * columns] = (float)value;
         }
       }
     }
@@ -149,6 +157,18 @@ CATENA_INLINE void transform_patch(patch_source from, patch_part part, float *to
   }
 }
 
+// A patch whose last channels are fewer than a vector, as one of whole vectors in `copy`.
+CATENA_INLINE patch_source padded_patch(patch_source from, patch_part part, int64_t lanes, float *copy) {
+  memset(copy, 0, POINTS * LANES * sizeof(float));
+  for (int32_t i = part.first_row; i < part.end_row; i++) {
+    for (int32_t j = part.first_column; j < part.end_column; j++) {
+      int64_t index = from.corner + i * from.row_stride + j * from.column_stride;
+      store(copy + (i * PATCH + j) * LANES, load_lanes_from(from.image, index, from.is_bfloat16, lanes));
+    }
+  }
+  return (patch_source){copy, 0, PATCH * LANES, LANES, false};
+}
+
 CATENA_INLINE int32_t clamped(int64_t index) { return (int32_t)catena_minimum(catena_maximum(index, 0), PATCH); }
 
 CATENA_INLINE void transform_source(
@@ -158,13 +178,16 @@ CATENA_INLINE void transform_source(
   int64_t channels = problem->source_channels, height = problem->source_height, width = problem->source_width;
   tile_place place = place_of(step, tile);
   int64_t top = place.row - problem->pad_top, left = place.column - problem->pad_left;
-  patch_source from = {
-    step->at.source, ((place.sample * height + top) * width + left) * channels, width * channels, channels, is_bfloat16};
+  int64_t corner = ((place.sample * height + top) * width + left) * channels;
+  patch_source from = {step->at.source, corner, width * channels, channels, is_bfloat16};
   patch_part part = {clamped(-top), clamped(height - top), clamped(-left), clamped(width - left)};
   bool is_inside = part.first_row == 0 && part.first_column == 0 && part.end_row == PATCH && part.end_column == PATCH;
+  const patch_part whole = {0, PATCH, 0, PATCH};
   for (int64_t channel = 0; channel < channels; channel += LANES) {
-    if (is_inside) {
-      patch_part whole = {0, PATCH, 0, PATCH};
+    if (channels - channel < LANES) {
+      float copy[POINTS * LANES];
+      transform_patch(padded_patch(from, part, channels - channel, copy), whole, to + channel, point_stride);
+    } else if (is_inside) {
       transform_patch(from, whole, to + channel, point_stride);
     } else {
       transform_patch(from, part, to + channel, point_stride);
@@ -173,9 +196,9 @@ CATENA_INLINE void transform_source(
   }
 }
 
-// The part of a tile that lies inside the image.
+// The part of a tile that lies inside the image, and how many of a vector's channels there are.
 typedef struct {
-  int64_t rows, columns, offset, row_stride, column_stride;
+  int64_t rows, columns, offset, row_stride, column_stride, lanes;
 } tile_part;
 
 #define EACH_RESULT(EXPRESSION) \
@@ -185,10 +208,12 @@ typedef struct {
       results[i * TILE + j] = (EXPRESSION); \
     } \
   }
+#define INDEX_OF(I, J) (part->offset + (I) * part->row_stride + (J) * part->column_stride)
 // Results outside the image are not read from memory: what they become does not matter.
 #define THERE(FROM) \
-  (is_whole || (i < part->rows && j < part->columns) \
-    ? load_from(FROM, part->offset + i * part->row_stride + j * part->column_stride, is_bfloat16) : (vector){0})
+  (is_whole ? load_from(FROM, INDEX_OF(i, j), is_bfloat16) \
+    : i < part->rows && j < part->columns ? load_lanes_from(FROM, INDEX_OF(i, j), is_bfloat16, part->lanes) \
+    : (vector){0})
 
 // One operation after the other on all results of a tile.
 CATENA_INLINE void post_process(
@@ -197,7 +222,7 @@ CATENA_INLINE void post_process(
   for (int32_t number = 0; number < step->at.post_operation_count; number++) {
     const void *operand = step->at.operands[number];
     bool is_factor = step->at.post_operations[number].kind == CATENA_POST_MULTIPLY_CHANNEL;
-    vector factor = is_factor ? load((const float *)operand + channel) : (vector){0};
+    vector factor = is_factor ? load_lanes((const float *)operand + channel, part->lanes) : (vector){0};
     POST_PROCESS(
       &step->at.post_operations[number], EACH_RESULT, factor, THERE(operand), THERE(step->at.destination))
   }
@@ -214,7 +239,7 @@ CATENA_INLINE void transform_tile(
     from_points(products, 1, four);
     UNROLL for (int32_t i = 0; i < TILE; i++) across[i * PATCH + j] = four[i];
   }
-  vector bias = step->at.bias == NULL ? (vector){0} : load(step->at.bias + channel);
+  vector bias = step->at.bias == NULL ? (vector){0} : load_lanes(step->at.bias + channel, part->lanes);
   UNROLL for (int32_t i = 0; i < TILE; i++) {
     from_points(across + i * PATCH, 1, results + i * TILE);
     UNROLL for (int32_t j = 0; j < TILE; j++) results[i * TILE + j] += bias;
@@ -222,9 +247,12 @@ CATENA_INLINE void transform_tile(
   post_process(step, part, is_whole, is_bfloat16, channel, results);
   UNROLL for (int32_t i = 0; i < TILE; i++) {
     UNROLL for (int32_t j = 0; j < TILE; j++) {
-      if (!is_whole && (i >= part->rows || j >= part->columns)) continue;
-      int64_t index = part->offset + i * part->row_stride + j * part->column_stride;
-      store_to(step->at.destination, index, results[i * TILE + j], is_bfloat16);
+      vector result = results[i * TILE + j];
+      if (is_whole) {
+        store_to(step->at.destination, INDEX_OF(i, j), result, is_bfloat16);
+      } else if (i < part->rows && j < part->columns) {
+        store_lanes_to(step->at.destination, INDEX_OF(i, j), result, is_bfloat16, part->lanes);
+      }
     }
   }
 }
@@ -244,7 +272,8 @@ CATENA_INLINE void transform_products(
   };
   bool is_whole = part.rows == TILE && part.columns == TILE;
   for (int64_t channel = 0; channel < channels; channel += LANES) {
-    if (is_whole) {
+    part.lanes = catena_minimum(channels - channel, LANES);
+    if (is_whole && part.lanes == LANES) {
       transform_tile(step, &part, true, is_bfloat16, from + channel, point_stride, channel);
     } else {
       transform_tile(step, &part, false, is_bfloat16, from + channel, point_stride, channel);
@@ -287,7 +316,7 @@ CATENA_INLINE void multiply(
 
 CATENA_VECTORISED
 static void run_blocks(const winograd_step *step, catena_range share, float *sources) {
-  int64_t depth = step->problem.source_channels, columns = step->problem.destination_channels;
+  int64_t depth = step->depth, columns = step->columns;
   int64_t source_stride = step->block_tiles * depth, product_stride = step->block_tiles * columns;
   float *products = sources + POINTS * source_stride;
   for (int64_t block = share.begin; block < share.end; block++) {

@@ -49,10 +49,11 @@ extension PackedKernel {
 }
 
 extension ConvolutionProblem {
-  /// Below this, loading four times the weights and filling tiles at the edges costs more than is saved. Bounds on one
-  /// sample, not on the batch: a sample's results must not depend on how many others it is run with.
+  /// Below these, loading four times the weights, filling tiles at the edges and padding channels to whole vectors cost
+  /// more than is saved. Bounds on one sample, not on the batch: a sample's results must not depend on how many others
+  /// it is run with.
   private static let leastWinogradPixels = 64
-  private static let leastWinogradOperations = 1 << 22
+  private static let leastWinogradChannels = 12
 
   /// The fastest kernel of our own for one of `regions` equal parts of the batch; `nil` where there is none.
   ///
@@ -73,9 +74,8 @@ extension ConvolutionProblem {
 
   private func winograd(regions: Int) -> catena_winograd? {
     guard form != .backwardData, kernel == [3, 3], dilations == [1, 1], form == .mirrored || strides == [1, 1],
-      sourceShape[1].isMultiple(of: 16), resultShape[1].isMultiple(of: 16),
-      resultShape[2] * resultShape[3] >= Self.leastWinogradPixels,
-      operations / sourceShape[0] >= Self.leastWinogradOperations
+      min(sourceShape[1], resultShape[1]) >= Self.leastWinogradChannels,
+      resultShape[2] * resultShape[3] >= Self.leastWinogradPixels
     else { return nil }
     return catena_winograd(
       batch: Int64(sourceShape[0] / regions), source_channels: Int64(sourceShape[1]),

@@ -28,6 +28,8 @@ struct PackedKernelTests {
     Shape4(sources: 48, results: 80, height: 17, width: 14, padsBegin: [0, 2], padsEnd: [2, 0]),
     Shape4(sources: 160, results: 64, height: 12, width: 15, padsBegin: [0, 0], padsEnd: [0, 0]),
     Shape4(sources: 64, results: 16, height: 21, width: 20, padsBegin: [2, 2], padsEnd: [2, 2]),
+    Shape4(sources: 13, results: 29, height: 9, width: 10),
+    Shape4(sources: 45, results: 12, height: 9, width: 9, padsBegin: [0, 1], padsEnd: [1, 0]),
   ]
   /// Tails of columns and rows, depths of several chunks, phases of strided gradients with and without taps.
   private static let implicitShapes = [
