@@ -117,3 +117,8 @@ static const char tensor_convolution[] = {
 #embed "../../Kernels/tensor/convolution.cl" suffix(, 0)
 };
 const char *catena_kernel_tensor_convolution(void) { return tensor_convolution; }
+
+static const char features_features[] = {
+#embed "../../Kernels/features/features.cl" suffix(, 0)
+};
+const char *catena_kernel_features_features(void) { return features_features; }

@@ -20,7 +20,7 @@ struct KernelCheckTests {
       traits.tile = DeviceTraits.Tile(rows: 16, columns: 8, inner: 4, itemRows: 4, itemColumns: 4)
     }
     let device = try DeviceUnderTest.backend.context.device
-    let backend = OpenCLBackend(context: try OpenCLContext(device, traits: traits, cache: .off))
+    let backend = OpenCLBackend(context: try OpenCLContext(device, traits: KernelTraits(traits), cache: .off))
     var count = 0
     for family in ProblemFamily.allCases {
       for problem in try problems(for: family)

@@ -29,7 +29,7 @@ struct ProblemTests {
       // Small, so that small problems have several tiles and use them.
       traits.tile = DeviceTraits.Tile(rows: 16, columns: 8, inner: 4, itemRows: 4, itemColumns: 4)
       let device = try DeviceUnderTest.result.get().context.device
-      return .success(OpenCLBackend(context: try OpenCLContext(device, traits: traits)))
+      return .success(OpenCLBackend(context: try OpenCLContext(device, traits: KernelTraits(traits))))
     } catch { return .failure(error) }
   }()
 }

@@ -68,3 +68,6 @@ const char *catena_kernel_tensor_fragments(void);
 
 /// The text of Kernels/tensor/convolution.cl.
 const char *catena_kernel_tensor_convolution(void);
+
+/// The text of Kernels/features/features.cl.
+const char *catena_kernel_features_features(void);
