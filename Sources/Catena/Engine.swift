@@ -14,6 +14,8 @@ public final class Engine: Sendable {
   public let compileOptions: CompileOptions
   /// Which device was opened, and why.
   public let description: String
+  /// What is to be known besides, a line each, such as tuned parameters that could not be used.
+  public let remarks: [String]
 
   /// Opens a device.
   /// - Parameters:
@@ -29,16 +31,37 @@ public final class Engine: Sendable {
     solvers = CPUSolverBackend(threads: threads)
     let reason: String
     switch device {
-    case .automatic:
-      let choice = Engine.automaticChoice()
-      backend = try Engine.backend(choice.device, threads: threads)
-      reason = choice.reason
+    case .automatic: (backend, reason) = Engine.openAutomatically(threads: threads)
     default:
       backend = try Engine.backend(device, threads: threads)
       reason = "as asked"
     }
+    remarks = (backend as? OpenCLBackend)?.remarks ?? []
+    description = Engine.describe(backend, reason)
+  }
+
+  /// An engine for tests: a back end that was opened otherwise.
+  package init(backend: any Backend, solvers: any LayerSolverBackend = CPUSolverBackend()) {
+    self.backend = backend
+    self.solvers = solvers
+    compileOptions = CompileOptions()
+    remarks = []
+    description = Engine.describe(backend, "given")
+  }
+
+  private static func describe(_ backend: any Backend, _ reason: String) -> String {
     let opened = backend.device
-    description = "\(opened.backend): \(opened.name), \(opened.instructionSet), \(opened.threads) threads (\(reason))"
+    return "\(opened.backend): \(opened.name), \(opened.instructionSet), \(opened.threads) threads (\(reason))"
+  }
+
+  /// The best OpenCL GPU, else (also where it cannot be opened) the CPU, with the reason.
+  private static func openAutomatically(threads: Int?) -> (any Backend, reason: String) {
+    let choice = automaticChoice()
+    do throws(ComputeError) {
+      return (try backend(choice.device, threads: threads), choice.reason)
+    } catch {
+      return (CPUBackend(threads: threads), firstLine(error))
+    }
   }
 
   private static func backend(_ device: DeviceChoice, threads: Int?) throws(ComputeError) -> any Backend {
