@@ -8,7 +8,7 @@ import CatenaOpenCL
 public final class Engine: Sendable {
   /// What runs graphs.
   public let backend: any Backend
-  /// What solves the layers of traces: the CPU, until the device has a solver of its own.
+  /// What solves the layers of traces: a GPU that was opened, with the CPU for what it does not solve; else the CPU.
   public let solvers: any LayerSolverBackend
   /// How programs are compiled: the memory limit, the precision of products.
   public let compileOptions: CompileOptions
@@ -28,13 +28,18 @@ public final class Engine: Sendable {
     device: DeviceChoice = .automatic, threads: Int? = nil, memoryLimit: Int? = nil, precision: Precision = .f32
   ) throws(ComputeError) {
     compileOptions = CompileOptions(memoryLimit: memoryLimit, precision: precision)
-    solvers = CPUSolverBackend(threads: threads)
     let reason: String
     switch device {
     case .automatic: (backend, reason) = Engine.openAutomatically(threads: threads)
     default:
       backend = try Engine.backend(device, threads: threads)
       reason = "as asked"
+    }
+    let processor = CPUSolverBackend(threads: threads)
+    if let device = backend as? OpenCLBackend, device.isGPU {
+      solvers = OpenCLSolverBackend(device, substitute: processor)
+    } else {
+      solvers = processor
     }
     remarks = (backend as? OpenCLBackend)?.remarks ?? []
     description = Engine.describe(backend, reason)

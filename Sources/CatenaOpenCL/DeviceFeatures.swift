@@ -89,18 +89,26 @@ package enum DeviceFeature: String, Sendable, CaseIterable, Codable {
   }
 
   private func run(_ input: [UInt32], count: Int, on context: OpenCLContext) throws(ComputeError) -> [UInt32] {
-    let source = String(cString: catena_kernel_features_features())
-    let program = try context.programs.program(
-      named: "feature \(rawValue)", source: source,
-      options: "-cl-std=CL1.2 -DFEATURE=\(code) -DLOCAL_WORDS=\(max(localBytes / 4, 128))")
-    let queue = try CommandQueue(context)
-    let origin = try context.pool.allocate(input.count * 4)
-    let target = try context.pool.allocate(count * 4)
+    try context.run(
+      String(cString: catena_kernel_features_features()), kernel: "feature", input: input, resultCount: count,
+      options: "-DFEATURE=\(code) -DLOCAL_WORDS=\(max(localBytes / 4, 128))")
+  }
+}
+
+extension OpenCLContext {
+  /// Runs one kernel of a source text as a group of 32 work-items, with a buffer that it reads and one that it writes.
+  package func run(
+    _ source: String, kernel: String, input: [UInt32], resultCount count: Int, options: String = ""
+  ) throws(ComputeError) -> [UInt32] {
+    let program = try programs.program(named: kernel, source: source, options: "-cl-std=CL1.2 " + options)
+    let queue = try CommandQueue(self)
+    let origin = try pool.allocate(input.count * 4)
+    let target = try pool.allocate(count * 4)
     let memory = (source: origin.memory, target: target.memory)
     try queue.write(input, to: memory.source)
     let launch = try PreparedLaunch(
-      "feature", in: program, arguments: [.memory(memory.source), .memory(memory.target)], workItems: 32,
-      groupSize: 32, device: context.device.name)
+      kernel, in: program, arguments: [.memory(memory.source), .memory(memory.target)], workItems: 32,
+      groupSize: 32, device: device.name)
     try queue.enqueue(launch)
     try queue.finish()
     var result = [UInt32](repeating: 0, count: count)

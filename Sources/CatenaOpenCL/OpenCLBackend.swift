@@ -6,6 +6,8 @@ import CatenaReference
 public struct OpenCLBackend: Backend {
   /// The device's description.
   public var device: DeviceDescription { context.description }
+  /// Whether the device is a GPU.
+  public var isGPU: Bool { context.device.kind == .gpu }
   /// Why this device was chosen.
   public let reason: String
   /// What is to be known besides, such as tuned parameters that could not be used.
