@@ -95,7 +95,7 @@ let package = Package(
       name: "CatenaExplainTests",
       dependencies: ["CatenaExplain", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "TestSupport"]),
     .testTarget(name: "CatenaEvaluationTests", dependencies: ["CatenaEvaluation", "CatenaCPU", "TestSupport"]),
-    .testTarget(name: "CatenaTests", dependencies: ["Catena", "TestSupport"]),
+    .testTarget(name: "CatenaTests", dependencies: ["Catena", "CatenaReference", "TestSupport"]),
   ],
   swiftLanguageModes: [.v6],
   cLanguageStandard: .c2x

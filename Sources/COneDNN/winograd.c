@@ -5,14 +5,9 @@
 //
 // A tile is 4 x 4 results and the 6 x 6 sources they need. A block of tiles is transformed to 36 matrices of tiles x
 // channels, each is multiplied by its own weights, and the products are transformed back, all by one thread.
-#include "program.h"
+#include "panels.h"
 
-// No vector crosses a call: every function that takes or returns one is inlined.
-#pragma clang diagnostic ignored "-Wpsabi"
-
-enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH, LANES = 16, MAX_PANEL = 4 };
-
-typedef float vector __attribute__((vector_size(LANES * sizeof(float)), aligned(sizeof(float))));
+enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH };
 
 #define A 0.625f
 #define B 1.5f
@@ -28,20 +23,6 @@ typedef struct {
   float *scratch;
   int64_t floats_per_thread;
 } winograd_step;
-
-#define UNROLL _Pragma("clang loop unroll(full)")
-
-CATENA_INLINE vector load(const float *from) { return *(const vector *)from; }
-CATENA_INLINE void store(float *to, vector value) { *(vector *)to = value; }
-CATENA_INLINE vector broadcast(float value) { return (vector){0} + value; }
-
-bool catena_winograd_is_fast(void) {
-#ifdef __OPTIMIZE__
-  return true;
-#else
-  return false;
-#endif
-}
 
 // MARK: Blocks
 
@@ -71,11 +52,6 @@ size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t thr
 
 size_t catena_winograd_weight_bytes(const catena_winograd *problem) {
   return (size_t)(POINTS * problem->source_channels * problem->destination_channels) * sizeof(float);
-}
-
-// Columns are kept in panels, as wide as a product does them at a time.
-CATENA_INLINE int64_t panel_width(int64_t columns_left) {
-  return catena_minimum(columns_left, MAX_PANEL * LANES);
 }
 
 void catena_winograd_pack(const catena_winograd *problem, const float *weights, float *packed) {
@@ -206,8 +182,7 @@ typedef struct {
       vector value = results[i * TILE + j]; \
       results[i * TILE + j] = (EXPRESSION); \
     } \
-  } \
-  break
+  }
 // Results outside the image are not read from memory: what they become does not matter.
 #define THERE(FROM) \
   (is_whole || (i < part->rows && j < part->columns) \
@@ -218,25 +193,11 @@ CATENA_INLINE void post_process(
   const winograd_step *step, const tile_part *part, bool is_whole, int64_t channel, vector *results
 ) {
   for (int32_t number = 0; number < step->post_operation_count; number++) {
-    const catena_post_operation *operation = &step->post_operations[number];
     const float *operand = step->operands[number];
-    vector low = broadcast(operation->alpha), high = broadcast(operation->beta), zero = {0};
-    switch (operation->kind) {
-    case CATENA_POST_ELTWISE:
-      if (operation->function == CATENA_ELTWISE_CLIP) {
-        EACH_RESULT(__builtin_elementwise_min(__builtin_elementwise_max(value, low), high));
-      } else if (operation->alpha == 0) {
-        EACH_RESULT(__builtin_elementwise_max(value, zero));
-      } else {
-        EACH_RESULT(__builtin_elementwise_max(value, zero) + low * __builtin_elementwise_min(value, zero));
-      }
-    case CATENA_POST_SUM: EACH_RESULT(value + THERE(step->destination));
-    case CATENA_POST_MULTIPLY_CHANNEL: {
-      vector factor = load(operand + channel);
-      EACH_RESULT(value * factor);
-    }
-    case CATENA_POST_ADD_TENSOR: EACH_RESULT(value + THERE(operand));
-    }
+    bool is_factor = step->post_operations[number].kind == CATENA_POST_MULTIPLY_CHANNEL;
+    vector factor = is_factor ? load(operand + channel) : (vector){0};
+    POST_PROCESS(
+      &step->post_operations[number], EACH_RESULT, factor, THERE(operand), THERE(step->destination))
   }
 }
 
@@ -291,48 +252,31 @@ CATENA_INLINE void transform_products(
 
 // MARK: Products
 
-// `ROWS` rows of a tiles x channels matrix by a panel of `VECTORS` vectors of columns, in registers.
-#define PRODUCT(VECTORS, ROWS) \
-  CATENA_INLINE void product_##VECTORS( \
-    const float *left, int64_t depth, const float *panel, float *to, int64_t row_stride, int64_t count \
-  ) { \
-    for (int64_t first = 0; first < count; first += ROWS) { \
-      vector sums[ROWS][VECTORS] = {0}; \
-      const float *rows[ROWS]; \
-      int64_t here = catena_minimum(count - first, ROWS); \
-      UNROLL for (int32_t i = 0; i < ROWS; i++) rows[i] = left + (first + (i < here ? i : 0)) * depth; \
-      for (int64_t k = 0; k < depth; k++) { \
-        vector weights[VECTORS]; \
-        UNROLL for (int32_t j = 0; j < VECTORS; j++) weights[j] = load(panel + (k * VECTORS + j) * LANES); \
-        UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-          UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] += rows[i][k] * weights[j]; \
-        } \
-      } \
-      UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-        if (i >= here) break; \
-        UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
-          store(to + (first + i) * row_stride + j * LANES, sums[i][j]); \
-        } \
-      } \
+// Where the products of one point go.
+typedef struct {
+  float *to;
+  int64_t row_stride;
+} point_products;
+
+#define NO_SUMS(VECTORS, ROWS) \
+  UNROLL for (int32_t i = 0; i < ROWS; i++) { \
+    UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] = (vector){0}; \
+  }
+#define STORE_SUMS(VECTORS, ROWS) \
+  UNROLL for (int32_t i = 0; i < ROWS; i++) { \
+    if (i >= here) break; \
+    UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
+      store(context.to + (first + i) * context.row_stride + j * LANES, sums[i][j]); \
     } \
   }
-// As many sums as the registers of the widest instruction set hold beside a panel's row.
-PRODUCT(1, 14)
-PRODUCT(2, 12)
-PRODUCT(3, 8)
-PRODUCT(4, 6)
+PANEL_PRODUCTS(product, point_products, NO_SUMS, STORE_SUMS)
 
 CATENA_INLINE void multiply(
   const float *left, int64_t count, int64_t depth, const float *weights, int64_t columns, float *to
 ) {
   for (int64_t column = 0; column < columns; column += MAX_PANEL * LANES) {
-    const float *panel = weights + column * depth;
-    switch (panel_width(columns - column) / LANES) {
-    case 1: product_1(left, depth, panel, to + column, columns, count); break;
-    case 2: product_2(left, depth, panel, to + column, columns, count); break;
-    case 3: product_3(left, depth, panel, to + column, columns, count); break;
-    default: product_4(left, depth, panel, to + column, columns, count); break;
-    }
+    point_products results = {to + column, columns};
+    product(results, panel_width(columns - column), left, depth, depth, weights + column * depth, count);
   }
 }
 

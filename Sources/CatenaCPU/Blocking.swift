@@ -11,13 +11,13 @@ struct Blocking: Hashable {
 extension BatchSection {
   /// The ways to run it: the best first, then smaller blocks, which need less memory.
   ///
-  /// A block reads all weights, so it has to be large enough to be worth that; the smaller it is beyond that, the more
-  /// of its values stay in the caches.
+  /// A block reads all weights, so it should touch as many bytes of its samples' values; the smaller it is beyond that,
+  /// the more of them stay in the caches.
   func blockings(threads: Int) -> [Blocking] {
     let perRegion = samples / regions
     let sizes = (1...perRegion).filter { perRegion.isMultiple(of: $0) }
     let traffic = traffic()
-    let worthwhile = sizes.first { $0 * traffic.bytesPerSample >= 2 * traffic.weightBytes } ?? perRegion
+    let worthwhile = sizes.first { $0 * traffic.bytesPerSample >= traffic.weightBytes } ?? perRegion
     // Lanes of equal numbers of blocks; what does not divide so is done by all threads, block by block.
     let even = sizes.filter { (samples / $0).isMultiple(of: threads) }
     let best = even.first { $0 >= worthwhile } ?? even.last

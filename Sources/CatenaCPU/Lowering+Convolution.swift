@@ -29,14 +29,14 @@ extension Lowering {
     problem.padsEnd = problem.padsEnd.map { max(0, $0) }
     let weights = try convolutionWeights(problem, nodes)
     let value = graph.nodes[nodes[weights.nodeCount - 1]].outputs[0]
+    var candidates = postOperationCandidates(nodes.dropFirst(weights.nodeCount), behind: value, source: source)
+    // What follows a value that is kept in bf16 is done in bf16, or by passes of its own.
+    if !problem.readsBFloat16, narrowed.contains(value) { candidates = [PostOperations()] }
+    if let done = addPacked(problem, source, weights, candidates, nodes) { return done }
     if problem.form == .backwardData {
       let isDone = try addBackwardData(problem, source, weights, value, mustBeGenerated: mustBeGenerated)
       return isDone ? weights.nodeCount : nil
     }
-    var candidates = postOperationCandidates(nodes.dropFirst(weights.nodeCount), behind: value, source: source)
-    // What follows a value that is kept in bf16 is done in bf16, or by passes of its own.
-    if !problem.readsBFloat16, narrowed.contains(value) { candidates = [PostOperations()] }
-    if let done = addWinograd(problem, source, weights, candidates, nodes) { return done }
     func last(_ post: PostOperations) -> ValueID {
       graph.nodes[nodes[weights.nodeCount + post.nodeCount - 1]].outputs[0]
     }

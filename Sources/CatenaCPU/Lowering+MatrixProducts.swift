@@ -85,6 +85,7 @@ extension Lowering {
   private func addProduct(
     _ product: Product, _ candidates: [PostOperations], _ nodes: [Int]
   ) throws(ComputeError) -> Int {
+    if let done = addPacked(product, candidates, nodes) { return done }
     let (primitive, post) = try best(candidates) { (post) throws(ComputeError) in
       try Primitive.matmul(
         source: product.source, weights: product.weights, packsWeights: product.constant != nil,
@@ -105,6 +106,29 @@ extension Lowering {
       source: product.source, weights: weights, bias: product.bias, result: post.accumulated ?? product.result,
       post: post)
     if !nodes.isEmpty { define(last, post.accumulated ?? product.result) }
+    return done.count
+  }
+
+  /// The product by the kernel of our own, where rows are dense and the weights constant.
+  private func addPacked(_ product: Product, _ candidates: [PostOperations], _ nodes: [Int]) -> Int? {
+    let (rows, depth) = (product.source.shape[0], product.source.shape[-1])
+    guard catena_panels_are_fast(), let constant = product.constant, product.source.shape.rank == 2,
+      product.source.strides == [depth, 1], let post = candidates.first(where: \.isDoneByPackedKernels)
+    else { return nil }
+    let columns = constant.shape[1]
+    let kernel = PackedKernel(
+      catena_implicit_gemm(rows: rows, depth: depth, columns: columns), threads: Int32(threads))
+    let done = nodes.prefix(1 + post.nodeCount)
+    let last = done.last.map { graph.nodes[$0].outputs[0] } ?? product.value
+    let result = post.accumulated ?? product.result
+    addPacked(
+      kernel,
+      record(
+        last, nodes.isEmpty ? "matmul" : kernelName(of: done), implementation: kernel.implementation,
+        operations: 2 * rows * depth * columns),
+      source: product.source, weights: transposed(constant, true).floats, bias: product.bias, result: result,
+      post: post)
+    if !nodes.isEmpty { define(last, result) }
     return done.count
   }
 

@@ -25,8 +25,25 @@ struct MemoryTests {
       // The smallest block that could stay behind in every step has 16 bytes. Less than that is the concurrency
       // runtime's, which keeps a job or two, or not, as the machine is busy.
       #expect(hundred.heldBytes - none.heldBytes < 100 * 16, "\(hundred)")
-      // Calls of primitives pass small tables on the heap, freed before they return.
       #expect(hundred.peakBytes <= 4096, "\(hundred)")
+    }
+  }
+
+  @Test("a step of a real network allocates nothing")
+  func allocations() async {
+    await #expect(processExitsWith: .success) {
+      let network = ShippedNetwork.resnet20
+      let optimizer = try await optimizer(
+        network.model(), [network.region([0, 1])], keep: [0.1], settings: .short(steps: 400))
+      try await optimizer.advance(by: 2)
+      var growths: [Int] = []
+      // The concurrency runtime allocates a job now and then, a step the same number every time.
+      for _ in 0..<3 {
+        let one = try await Allocations.counted { try await optimizer.executable.run(steps: 1) }
+        let more = try await Allocations.counted { try await optimizer.executable.run(steps: 101) }
+        growths.append(more.allocations - one.allocations)
+      }
+      #expect(growths.min() == 0, "\(growths)")
     }
   }
 

@@ -233,18 +233,18 @@ struct EvaluateChainCommand: AsyncParsableCommand {
 
 /// What `--analyses` takes.
 struct AnalysisList {
-  let analyses: Set<ChainAnalysis>
+  let analyses: [ChainAnalysis]
 
   @Sendable
   init(parsing argument: String) throws {
     let names = ChainAnalysis.allCases.map(\.rawValue).joined(separator: ", ")
-    analyses = Set(
-      try argument.split(separator: ",").map { word in
-        guard let analysis = ChainAnalysis(rawValue: word.trimmingCharacters(in: .whitespaces)) else {
-          throw ValidationError("'\(word)' is no analysis; there are \(names)")
-        }
-        return analysis
-      })
+    let named = try argument.split(separator: ",").map { word in
+      guard let analysis = ChainAnalysis(rawValue: word.trimmingCharacters(in: .whitespaces)) else {
+        throw ValidationError("'\(word)' is no analysis; there are \(names)")
+      }
+      return analysis
+    }
+    analyses = ChainAnalysis.allCases.filter(named.contains)
     guard !analyses.isEmpty else { throw ValidationError("name at least one of \(names)") }
   }
 }

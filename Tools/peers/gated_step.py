@@ -14,8 +14,8 @@ the units belong to. A branch multiplies its value by alpha = sigmoid(c). The ob
 
     mean KL(p || p_gated) + lambda * (k/N * sum of alpha_branch * S over units + 1/B * sum of alpha over branches)
 
-with N units, B branches, k = 10. Weights have no gradients. STEP.npz holds `loss`, `kl`, `logits` (gated), `grad_a` and
-`grad_c` (all gates', all branches', in file order) and `grad_input` (of the whole loss). With --exact it also holds
+with N units, B branches, k = 10. Weights have no gradients. STEP.npz holds `loss`, `kl`, `logits` (gated), `target` (log p),
+`grad_a` and `grad_c` (all gates', all branches', in file order) and `grad_input` (of the whole loss). With --exact it also holds
 `exact_NAME`, the same in double precision, and `spread_NAME`: by how much, relatively, `exact_NAME` changes when rounding
 moves the input. Gradients jump where an activation crosses zero or the maximum of a pool changes: two correct
 single-precision implementations differ by such jumps.
@@ -187,7 +187,7 @@ def main():
         torch.set_num_threads(arguments.threads)
     step = Step(arguments)
     if arguments.out:
-        values = step.gradients()
+        values = step.gradients() | {"target": step.target.numpy()}
         np.savez(arguments.out, **values, **(step.exact() if arguments.exact else {}))
     if arguments.time:
         timing.report(step.update, arguments.warm_up, arguments.steps, threads=torch.get_num_threads(),

@@ -149,6 +149,9 @@ catena_status catena_add_primitive(
   catena_program *program, const catena_primitive *primitive, const void *source, const void *weights,
   const float *bias, void *destination, const void *const *operands, void *scratch);
 
+// Whether this build's kernels that keep results in vectors are faster than generated ones: an optimised build's are.
+bool catena_panels_are_fast(void);
+
 // MARK: Winograd convolution
 
 enum { CATENA_MAX_POST_OPERATIONS = 8 };
@@ -160,8 +163,6 @@ typedef struct {
   int64_t pad_top, pad_left;
 } catena_winograd;
 
-// Whether this build runs the kernel faster than a generated convolution: only an optimised one does.
-bool catena_winograd_is_fast(void);
 size_t catena_winograd_weight_bytes(const catena_winograd *problem);
 size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t threads);
 // Brings weights in row-major order (destination channels, source channels, 3, 3) into the form that is multiplied.
@@ -170,6 +171,31 @@ void catena_winograd_pack(const catena_winograd *problem, const float *weights, 
 void catena_add_winograd(
   catena_program *program, const catena_winograd *problem, const float *source, const float *packed, const float *bias,
   float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  const void *const *operands, int32_t threads, void *scratch);
+
+// MARK: Convolutions as products of matrices
+
+// A convolution of two spatial axes, or its input gradient, whose source and destination are then those of the
+// gradient: what is read and what is written. A matrix product is a 1 x 1 convolution of images of one pixel.
+typedef struct {
+  bool is_backward_data;
+  int64_t batch, source_channels, destination_channels;
+  int64_t source_height, source_width, destination_height, destination_width;
+  int64_t kernel_height, kernel_width;
+  int64_t row_stride, column_stride, row_dilation, column_dilation, pad_top, pad_left;
+} catena_implicit_gemm;
+
+// Whether taps and strides are within what the kernel's plan holds.
+bool catena_implicit_gemm_is_possible(const catena_implicit_gemm *problem);
+size_t catena_implicit_gemm_weight_bytes(const catena_implicit_gemm *problem);
+size_t catena_implicit_gemm_scratch_bytes(const catena_implicit_gemm *problem, int32_t threads);
+// Brings weights in row-major order (destination channels, source channels, kernel height, kernel width) into the form
+// that is multiplied.
+void catena_implicit_gemm_pack(const catena_implicit_gemm *problem, const float *weights, float *packed);
+// Post-operations as for Winograd's kernel.
+void catena_add_implicit_gemm(
+  catena_program *program, const catena_implicit_gemm *problem, const float *source, const float *packed,
+  const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch);
 
 // MARK: Element by element

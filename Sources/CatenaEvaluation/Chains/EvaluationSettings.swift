@@ -15,7 +15,7 @@ public enum ChainAnalysis: String, Sendable, Hashable, Codable, CaseIterable {
 /// What an evaluation does, and how often it draws.
 public struct EvaluationSettings: Sendable, Hashable, Codable {
   /// The analyses.
-  public var analyses: Set<ChainAnalysis> = Set(ChainAnalysis.allCases)
+  public var analyses = ChainAnalysis.allCases
   /// Random draws wherever something is chosen at random.
   public var draws = 5
   /// Chains extracted from further seeds, for stability.

@@ -73,7 +73,10 @@ public enum SampleSource {
 
   /// The path and the selection behind its last `#`; a file whose name has a `#` is taken by its whole name.
   private static func split(_ argument: String) throws(FileError) -> (path: String, selection: String?) {
-    guard let mark = argument.lastIndex(of: "#"), try existing(argument) == nil else { return (argument, nil) }
+    guard let mark = argument.lastIndex(of: "#") else { return (argument, nil) }
+    // With a long list the whole is longer than any name can be, which is an error to ask for.
+    let isName = argument.utf8.split(separator: UInt8(ascii: "/")).allSatisfy { $0.count <= 255 }
+    if isName, try existing(argument) != nil { return (argument, nil) }
     return (String(argument[..<mark]), String(argument[argument.index(after: mark)...]))
   }
 

@@ -62,6 +62,12 @@ struct SampleSourceTests {
     #expect(try samples("r.bin\(text)").map(\.label) == labels)
   }
 
+  @Test("A selection may be longer than a file's name")
+  func longSelection() throws {
+    let list = Array(repeating: "7", count: 3000)
+    #expect(try samples("r.bin#\(list.joined(separator: ","))").map(\.label) == Array(repeating: 7, count: 3000))
+  }
+
   @Test(
     "Wrong selections", arguments: ["", "x", "-1", "1-", "3-1", "10", "1,,2", "1-2-3", "+1", "99999999999999999999"])
   func wrongSelection(text: String) {

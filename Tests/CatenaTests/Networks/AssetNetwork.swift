@@ -50,8 +50,6 @@ struct AssetNetwork: Sendable, CustomTestStringConvertible {
   let correct: Int
   /// What is added to the images' classes: 1 where the network's class 0 is the background.
   var classShift = 0
-  /// How many images are compared when time is short; `nil` for all.
-  var shortCount: Int?
   var isConvolutional = true
 
   var testDescription: String { name }
@@ -65,15 +63,12 @@ struct AssetNetwork: Sendable, CustomTestStringConvertible {
 
   static var availability: Assets.Availability { Assets.asset("models") }
 
-  /// Whether all images are used, however long that takes.
-  static let isLong = ProcessInfo.processInfo.environment["CATENA_LONG_TESTS"] != nil
-
   static let all = [
     AssetNetwork(name: "cifar10_resnet20", preprocessing: "cifar10", images: .cifar10, correct: 915),
     AssetNetwork(name: "cifar10_resnet56", preprocessing: "cifar10", images: .cifar10, correct: 926),
     AssetNetwork(name: "cifar10_vgg6bn", preprocessing: "unit", images: .cifar10, correct: 891),
     AssetNetwork(
-      name: "cifar10_vit_b1", preprocessing: "cifar10-own", images: .cifar10, correct: 705, shortCount: 100,
+      name: "cifar10_vit_b1", preprocessing: "cifar10-own", images: .cifar10, correct: 705,
       isConvolutional: false),
     AssetNetwork(
       name: "vit_ibp_3_3_8", preprocessing: "cifar10-own", images: .cifar10, correct: 622, isConvolutional: false),
@@ -82,13 +77,13 @@ struct AssetNetwork: Sendable, CustomTestStringConvertible {
     AssetNetwork(name: "nad_wrn16_1_clean", preprocessing: "unit", images: .cifar10, correct: 854),
     AssetNetwork(name: "tinyvgg_10c", preprocessing: "unit", images: .tinyImageNet, correct: 344),
     AssetNetwork(
-      name: "squeezenet_v1.0_dc", preprocessing: "squeezenet", images: .imageNet, correct: 108, shortCount: 40),
+      name: "squeezenet_v1.0_dc", preprocessing: "squeezenet", images: .imageNet, correct: 108),
     AssetNetwork(
       name: "mobilenet_v2_1.0_224_dequant", preprocessing: "mobilenet", images: .imageNet, correct: 171,
-      classShift: 1, shortCount: 40),
-    AssetNetwork(name: "resnet18_ktb", preprocessing: "imagenet", images: .imageNet, correct: 165, shortCount: 40),
+      classShift: 1),
+    AssetNetwork(name: "resnet18_ktb", preprocessing: "imagenet", images: .imageNet, correct: 165),
     AssetNetwork(
-      name: "resnet50_pqf_large", preprocessing: "imagenet", images: .imageNet, correct: 175, shortCount: 40),
+      name: "resnet50_pqf_large", preprocessing: "imagenet", images: .imageNet, correct: 175),
   ]
 
   static let convolutional = all.filter(\.isConvolutional)

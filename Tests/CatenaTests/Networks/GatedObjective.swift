@@ -1,4 +1,5 @@
 import Catena
+import CatenaReference
 
 /// A gated network's objective, the mean of KL(p || p_gated) over the samples, with all its gradients.
 struct GatedObjective {
@@ -43,9 +44,28 @@ struct GatedObjective {
   ) async throws -> [String: Tensor] {
     let logits = try await Run.values([dense], of: network, [input: samples], on: backend)[0]
     let target = Tensor(rows: logits.rows.map { logProbabilities($0).map(Float.init) })
-    var inputs = [input: samples, self.target: target, gated.scores: scores]
-    if let id = gated.blockScores, let blockScores { inputs[id] = blockScores }
+    let inputs = inputs(samples, scores, blockScores, target: target)
     let found = try await Run.values(values, of: graph, inputs, on: backend)
     return Dictionary(uniqueKeysWithValues: zip(Self.names, found))
+  }
+
+  /// The same graph by the literal kernels in double precision, towards a given target.
+  func exactResults(
+    _ samples: Tensor, _ scores: Tensor, _ blockScores: Tensor?, target: Tensor
+  ) throws -> [String: Tensor] {
+    let inputs = inputs(samples, scores, blockScores, target: target)
+    var pruned = graph
+    pruned.outputs = values
+    pruned = pruned.pruned()
+    let found = try Reference.run(pruned, inputs: inputs, precision: .double)
+    return Dictionary(uniqueKeysWithValues: zip(Self.names, values.compactMap { found[$0] }))
+  }
+
+  private func inputs(
+    _ samples: Tensor, _ scores: Tensor, _ blockScores: Tensor?, target: Tensor
+  ) -> [ValueID: Tensor] {
+    var inputs = [input: samples, self.target: target, gated.scores: scores]
+    if let id = gated.blockScores, let blockScores { inputs[id] = blockScores }
+    return inputs
   }
 }

@@ -9,7 +9,7 @@ import Testing
 struct NetworkLogitsTests {
   @Test("logits, classes and accuracy agree", arguments: AssetNetwork.all)
   func logits(of network: AssetNetwork) async throws {
-    let (input, classes) = try network.input(limit: AssetNetwork.isLong ? nil : network.shortCount)
+    let (input, classes) = try network.input()
     let found = try await Run.logits(of: network.model(), input)
     let folder = try PeerFolder()
     let job = Peer.ONNXJob(model: network.path, input: try folder.write(input, "input"), output: "logits")
@@ -20,7 +20,7 @@ struct NetworkLogitsTests {
     #expect(comparison.differentClasses.isEmpty)
     let correct = zip(found.rows, classes).count { topClass(of: $0) == $1 }
     Measured.report("\(network.name): \(correct) of \(classes.count) correct")
-    if AssetNetwork.isLong || network.shortCount == nil { #expect(correct == network.correct) }
+    #expect(correct == network.correct)
   }
 
   /// One network for every preprocessing and kind of file.

@@ -6,16 +6,20 @@ import CatenaTensors
 import TestSupport
 import Testing
 
-/// Convolutions by minimal filtering against the reference, with everything that is fused behind them.
-struct WinogradTests {
+/// Convolutions by kernels of our own against the reference, with everything that is fused behind them.
+struct PackedKernelTests {
   struct Shape4: Sendable {
     var batch = 4
     var sources: Int
     var results: Int
     var height: Int
     var width: Int
+    var kernel = [3, 3]
+    var strides = [1, 1]
+    var dilations = [1, 1]
     var padsBegin = [1, 1]
     var padsEnd = [1, 1]
+    var implementation = "catena:winograd"
   }
 
   private static let shapes = [
@@ -25,6 +29,31 @@ struct WinogradTests {
     Shape4(sources: 160, results: 64, height: 12, width: 15, padsBegin: [0, 0], padsEnd: [0, 0]),
     Shape4(sources: 64, results: 16, height: 21, width: 20, padsBegin: [2, 2], padsEnd: [2, 2]),
   ]
+  /// Tails of columns and rows, depths of several chunks, phases of strided gradients with and without taps.
+  private static let implicitShapes = [
+    Shape4(sources: 3, results: 16, height: 12, width: 9),
+    Shape4(sources: 13, results: 5, height: 9, width: 11),
+    Shape4(sources: 5, results: 33, height: 10, width: 7, kernel: [1, 1], padsBegin: [0, 0], padsEnd: [0, 0]),
+    Shape4(sources: 600, results: 70, height: 4, width: 5, kernel: [1, 1], padsBegin: [0, 0], padsEnd: [0, 0]),
+    Shape4(sources: 70, results: 130, height: 7, width: 7, padsBegin: [1, 0], padsEnd: [0, 2]),
+    Shape4(
+      batch: 2, sources: 3, results: 20, height: 21, width: 23, kernel: [7, 7], strides: [2, 2],
+      padsBegin: [3, 3], padsEnd: [3, 3]),
+    Shape4(sources: 18, results: 21, height: 11, width: 10, strides: [2, 3]),
+    Shape4(
+      sources: 17, results: 48, height: 13, width: 13, kernel: [1, 1], strides: [2, 2], padsBegin: [0, 0],
+      padsEnd: [0, 0]),
+    Shape4(
+      sources: 6, results: 18, height: 12, width: 14, kernel: [2, 3], dilations: [3, 2], padsBegin: [2, 1],
+      padsEnd: [1, 3]),
+    Shape4(
+      sources: 4, results: 7, height: 15, width: 16, kernel: [3, 2], strides: [3, 2], dilations: [2, 2],
+      padsBegin: [2, 1], padsEnd: [2, 2]),
+  ].map { shape in
+    var shape = shape
+    shape.implementation = "catena:implicit"
+    return shape
+  }
 
   private func tensors(_ graph: Graph) -> [ValueID: Tensor] {
     var generator = SeededGenerator(seed: 9)
@@ -51,11 +80,11 @@ struct WinogradTests {
     let data = graph.addInput("input", TensorType(.float32, [shape.batch, shape.sources, shape.height, shape.width]))
     let gate = graph.addInput("gate", TensorType(.float32, [regions, shape.results]))
     let geometry = Convolution(
-      strides: [1, 1], padsBegin: shape.padsBegin, padsEnd: shape.padsEnd, dilations: [1, 1])
+      strides: shape.strides, padsBegin: shape.padsBegin, padsEnd: shape.padsEnd, dilations: shape.dilations)
     let product = try graph.add(
       .convolution(geometry),
       inputs: [
-        data, constant([shape.results, shape.sources, 3, 3], in: &graph, seed: 1),
+        data, constant(Shape([shape.results, shape.sources] + shape.kernel), in: &graph, seed: 1),
         constant([shape.results], in: &graph, seed: 2),
       ])[0]
     let rectified = try graph.add(.unary(.relu), product)
@@ -72,7 +101,7 @@ struct WinogradTests {
     return Program(graph)
   }
 
-  @Test(arguments: shapes, [1, 2])
+  @Test(arguments: shapes + implicitShapes, [1, 2])
   func agreesWithReference(_ shape: Shape4, _ regions: Int) async throws {
     let program = try program(shape, regions: regions)
     let tensors = tensors(program.graph)
@@ -80,6 +109,10 @@ struct WinogradTests {
       .results(tensors, reading: program.graph.outputs)
     let executable = try await CPUBackend().compileForProcessor(program, options: CompileOptions())
     let found = try await executable.results(tensors, reading: program.graph.outputs)
+    if executable.kernels.contains(where: { $0.implementation.hasPrefix("catena:") }) {
+      let forward = try #require(executable.kernels.first { $0.kind.hasPrefix("convolution+") })
+      #expect(forward.implementation == shape.implementation)
+    }
     // A ReLU that is within rounding of its kink passes a gradient or does not.
     for (index, tolerance) in [1e-5, 1e-4, 1e-4].enumerated() {
       #expect(difference(found[index], expected[index], tolerance: tolerance) == nil, "output \(index)")
@@ -87,8 +120,13 @@ struct WinogradTests {
   }
 
   /// Samples and threads do not change what a tile gives.
-  @Test func isTheSameForEveryBatchAndThreadCount() async throws {
-    let shape = Shape4(sources: 32, results: 64, height: 30, width: 29)
+  @Test(arguments: [
+    Shape4(sources: 32, results: 64, height: 30, width: 29),
+    Shape4(batch: 1, sources: 530, results: 200, height: 3, width: 4, implementation: "catena:implicit"),
+    Shape4(
+      batch: 3, sources: 7, results: 9, height: 31, width: 30, strides: [2, 2], implementation: "catena:implicit"),
+  ])
+  func isTheSameForEveryBatchAndThreadCount(_ shape: Shape4) async throws {
     let program = try program(shape, regions: 1)
     let tensors = tensors(program.graph)
     let output = program.graph.outputs[0]

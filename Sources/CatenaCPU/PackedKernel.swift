@@ -1,0 +1,101 @@
+import COneDNN
+import CatenaTensors
+
+/// A kernel of our own that multiplies images by constant weights, packed once into a form of its own.
+struct PackedKernel {
+  /// What kernel records call it.
+  var implementation: String
+  var weightBytes: Int
+  var scratchBytes: Int
+  /// Brings row-major weights (results, sources, taps) into that form.
+  var pack: (_ weights: [Float], _ packed: UnsafeMutablePointer<Float>) -> Void
+  /// Adds one execution.
+  var add: (Binder, Lowering.MixingPointers, [catena_post_operation]) -> Void
+}
+
+extension PackedKernel {
+  /// Minimal filtering of 3 x 3 convolutions, four times fewer multiplications.
+  init(_ problem: catena_winograd, threads: Int32) {
+    implementation = "catena:winograd"
+    (weightBytes, scratchBytes) = withUnsafePointer(to: problem) {
+      (catena_winograd_weight_bytes($0), catena_winograd_scratch_bytes($0, threads))
+    }
+    pack = { weights, packed in withUnsafePointer(to: problem) { catena_winograd_pack($0, weights, packed) } }
+    add = { binder, at, operations in
+      withUnsafePointer(to: problem) {
+        catena_add_winograd(
+          binder.program, $0, at.source.assumingMemoryBound(to: Float.self),
+          at.weights.assumingMemoryBound(to: Float.self), at.bias, at.result.assumingMemoryBound(to: Float.self),
+          operations, Int32(operations.count), at.operands, threads, binder.scratch)
+      }
+    }
+  }
+
+  /// Any dense convolution, or a matrix product, as a product of matrices.
+  init(_ problem: catena_implicit_gemm, threads: Int32) {
+    implementation = "catena:implicit"
+    (weightBytes, scratchBytes) = withUnsafePointer(to: problem) {
+      (catena_implicit_gemm_weight_bytes($0), catena_implicit_gemm_scratch_bytes($0, threads))
+    }
+    pack = { weights, packed in withUnsafePointer(to: problem) { catena_implicit_gemm_pack($0, weights, packed) } }
+    add = { binder, at, operations in
+      withUnsafePointer(to: problem) {
+        catena_add_implicit_gemm(
+          binder.program, $0, at.source.assumingMemoryBound(to: Float.self),
+          at.weights.assumingMemoryBound(to: Float.self), at.bias, at.result.assumingMemoryBound(to: Float.self),
+          operations, Int32(operations.count), at.operands, threads, binder.scratch)
+      }
+    }
+  }
+}
+
+extension ConvolutionProblem {
+  /// Below this, loading four times the weights and filling tiles at the edges costs more than is saved. Bounds on one
+  /// sample, not on the batch: a sample's results must not depend on how many others it is run with.
+  private static let leastWinogradPixels = 64
+  private static let leastWinogradOperations = 1 << 22
+
+  /// The fastest kernel of our own for one of `regions` equal parts of the batch; `nil` where there is none.
+  func packedKernel(regions: Int, threads: Int32) -> PackedKernel? {
+    guard catena_panels_are_fast(), !readsBFloat16, groups == 1, spatialRank == 2 else { return nil }
+    if let problem = winograd(regions: regions) { return PackedKernel(problem, threads: threads) }
+    let problem = implicitGEMM(regions: regions)
+    let isPossible = withUnsafePointer(to: problem) { catena_implicit_gemm_is_possible($0) }
+    return isPossible ? PackedKernel(problem, threads: threads) : nil
+  }
+
+  private func winograd(regions: Int) -> catena_winograd? {
+    guard form != .backwardData, kernel == [3, 3], dilations == [1, 1], form == .mirrored || strides == [1, 1],
+      sourceShape[1].isMultiple(of: 16), resultShape[1].isMultiple(of: 16),
+      resultShape[2] * resultShape[3] >= Self.leastWinogradPixels,
+      operations / sourceShape[0] >= Self.leastWinogradOperations
+    else { return nil }
+    return catena_winograd(
+      batch: Int64(sourceShape[0] / regions), source_channels: Int64(sourceShape[1]),
+      destination_channels: Int64(resultShape[1]), source_height: Int64(sourceShape[2]),
+      source_width: Int64(sourceShape[3]), destination_height: Int64(resultShape[2]),
+      destination_width: Int64(resultShape[3]), pad_top: Int64(padsBegin[0]), pad_left: Int64(padsBegin[1]))
+  }
+
+  private func implicitGEMM(regions: Int) -> catena_implicit_gemm {
+    let steps = form == .mirrored ? [1, 1] : strides
+    return catena_implicit_gemm(
+      is_backward_data: form == .backwardData, batch: Int64(sourceShape[0] / regions),
+      source_channels: Int64(sourceShape[1]), destination_channels: Int64(resultShape[1]),
+      source_height: Int64(sourceShape[2]), source_width: Int64(sourceShape[3]),
+      destination_height: Int64(resultShape[2]), destination_width: Int64(resultShape[3]),
+      kernel_height: Int64(kernel[0]), kernel_width: Int64(kernel[1]), row_stride: Int64(steps[0]),
+      column_stride: Int64(steps[1]), row_dilation: Int64(dilations[0]), column_dilation: Int64(dilations[1]),
+      pad_top: Int64(padsBegin[0]), pad_left: Int64(padsBegin[1]))
+  }
+}
+
+extension catena_implicit_gemm {
+  /// A product of `rows` rows by a constant matrix.
+  init(rows: Int, depth: Int, columns: Int) {
+    self.init(
+      is_backward_data: false, batch: Int64(rows), source_channels: Int64(depth), destination_channels: Int64(columns),
+      source_height: 1, source_width: 1, destination_height: 1, destination_width: 1, kernel_height: 1,
+      kernel_width: 1, row_stride: 1, column_stride: 1, row_dilation: 1, column_dilation: 1, pad_top: 0, pad_left: 0)
+  }
+}
