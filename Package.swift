@@ -47,10 +47,11 @@ let package = Package(
       ]),
     .systemLibrary(name: "COpenCL", pkgConfig: "OpenCL", providers: [.apt(["ocl-icd-opencl-dev"])]),
     .target(name: "CKernelSources"),
+    .target(name: "CatenaProblems", dependencies: ["CatenaReference"]),
     .target(
       name: "CatenaOpenCL",
       dependencies: [
-        "CatenaCompute", "COpenCL", "CKernelSources", .product(name: "Logging", package: "swift-log"),
+        "CatenaCompute", "CatenaProblems", "COpenCL", "CKernelSources", .product(name: "Logging", package: "swift-log"),
       ]),
     // Methods
     .target(name: "CatenaAutodiff", dependencies: ["CatenaGraph"]),
@@ -68,7 +69,9 @@ let package = Package(
     .target(name: "CTestAllocations", path: "Tests/CTestAllocations"),
     .target(
       name: "TestSupport",
-      dependencies: ["CatenaGraph", "CatenaReference", "CatenaCompute", "CatenaFormats", "CTestAllocations"],
+      dependencies: [
+        "CatenaGraph", "CatenaReference", "CatenaCompute", "CatenaFormats", "CatenaProblems", "CTestAllocations",
+      ],
       path: "Tests/TestSupport"),
     .testTarget(name: "CatenaTensorsTests", dependencies: ["CatenaTensors"]),
     .testTarget(name: "CatenaGraphTests", dependencies: ["CatenaGraph", "CatenaReference", "TestSupport"]),

@@ -118,6 +118,7 @@ kernel WORK_GROUP void convolution_depthwise(CONVOLUTION_PARAMETERS, EPILOGUE_PA
   if (sample >= output.s0) return;
   const int pixels = min(PIXELS, output.s3 - first_column);
   const int lanes = min(LANES, count - channel);
+  const bool is_whole = pixels == PIXELS && lanes == LANES && along.s3 == 1;
   floatv sums[PIXELS];
   const floatv start = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
 #pragma unroll
@@ -132,6 +133,15 @@ kernel WORK_GROUP void convolution_depthwise(CONVOLUTION_PARAMETERS, EPILOGUE_PA
       for (int tap_column = 0; tap_column < taps.s2; ++tap_column) {
         const int tap = (tap_plane * taps.s1 + tap_row) * taps.s2 + tap_column;
         const floatv factor = load_lanes(weight + tap * count + channel, lanes);
+        const int begin = first_column * along.s0 + tap_column * along.s1 + along.s2;
+        if (is_whole && begin >= 0 && begin + (PIXELS - 1) * along.s0 < input.s2) {
+          // Nothing to ask inside: what is in the way of vectors is the asking.
+          const global float *pixel_data = line + begin * count;
+#pragma unroll
+          for (int pixel = 0; pixel < PIXELS; ++pixel)
+            sums[pixel] += load_lanes(pixel_data + pixel * along.s0 * count, LANES) * factor;
+          continue;
+        }
 #pragma unroll
         for (int pixel = 0; pixel < PIXELS; ++pixel) {
           const int in_column = read_position(first_column + pixel, tap_column, along, input.s2);

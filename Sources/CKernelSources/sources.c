@@ -117,3 +117,28 @@ static const char tensor_convolution[] = {
 #embed "../../Kernels/tensor/convolution.cl" suffix(, 0)
 };
 const char *catena_kernel_tensor_convolution(void) { return tensor_convolution; }
+
+static const char features_features[] = {
+#embed "../../Kernels/features/features.cl" suffix(, 0)
+};
+const char *catena_kernel_features_features(void) { return features_features; }
+
+static const char solver_hessian[] = {
+#embed "../../Kernels/solver/hessian.cl" suffix(, 0)
+};
+const char *catena_kernel_solver_hessian(void) { return solver_hessian; }
+
+static const char solver_factor[] = {
+#embed "../../Kernels/solver/factor.cl" suffix(, 0)
+};
+const char *catena_kernel_solver_factor(void) { return solver_factor; }
+
+static const char solver_sweep[] = {
+#embed "../../Kernels/solver/sweep.cl" suffix(, 0)
+};
+const char *catena_kernel_solver_sweep(void) { return solver_sweep; }
+
+static const char solver_eliminate[] = {
+#embed "../../Kernels/solver/eliminate.cl" suffix(, 0)
+};
+const char *catena_kernel_solver_eliminate(void) { return solver_eliminate; }

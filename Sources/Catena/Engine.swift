@@ -8,12 +8,14 @@ import CatenaOpenCL
 public final class Engine: Sendable {
   /// What runs graphs.
   public let backend: any Backend
-  /// What solves the layers of traces: the CPU, until the device has a solver of its own.
+  /// What solves the layers of traces: a GPU that was opened, with the CPU for what it does not solve; else the CPU.
   public let solvers: any LayerSolverBackend
   /// How programs are compiled: the memory limit, the precision of products.
   public let compileOptions: CompileOptions
   /// Which device was opened, and why.
   public let description: String
+  /// What is to be known besides, a line each, such as tuned parameters that could not be used.
+  public let remarks: [String]
 
   /// Opens a device.
   /// - Parameters:
@@ -26,19 +28,45 @@ public final class Engine: Sendable {
     device: DeviceChoice = .automatic, threads: Int? = nil, memoryLimit: Int? = nil, precision: Precision = .f32
   ) throws(ComputeError) {
     compileOptions = CompileOptions(memoryLimit: memoryLimit, precision: precision)
-    solvers = CPUSolverBackend(threads: threads)
     let reason: String
     switch device {
-    case .automatic:
-      let choice = Engine.automaticChoice()
-      backend = try Engine.backend(choice.device, threads: threads)
-      reason = choice.reason
+    case .automatic: (backend, reason) = Engine.openAutomatically(threads: threads)
     default:
       backend = try Engine.backend(device, threads: threads)
       reason = "as asked"
     }
+    let processor = CPUSolverBackend(threads: threads)
+    if let device = backend as? OpenCLBackend, device.isGPU {
+      solvers = OpenCLSolverBackend(device, substitute: processor)
+    } else {
+      solvers = processor
+    }
+    remarks = (backend as? OpenCLBackend)?.remarks ?? []
+    description = Engine.describe(backend, reason)
+  }
+
+  /// An engine for tests: a back end that was opened otherwise.
+  package init(backend: any Backend, solvers: any LayerSolverBackend = CPUSolverBackend()) {
+    self.backend = backend
+    self.solvers = solvers
+    compileOptions = CompileOptions()
+    remarks = []
+    description = Engine.describe(backend, "given")
+  }
+
+  private static func describe(_ backend: any Backend, _ reason: String) -> String {
     let opened = backend.device
-    description = "\(opened.backend): \(opened.name), \(opened.instructionSet), \(opened.threads) threads (\(reason))"
+    return "\(opened.backend): \(opened.name), \(opened.instructionSet), \(opened.threads) threads (\(reason))"
+  }
+
+  /// The best OpenCL GPU, else (also where it cannot be opened) the CPU, with the reason.
+  private static func openAutomatically(threads: Int?) -> (any Backend, reason: String) {
+    let choice = automaticChoice()
+    do throws(ComputeError) {
+      return (try backend(choice.device, threads: threads), choice.reason)
+    } catch {
+      return (CPUBackend(threads: threads), firstLine(error))
+    }
   }
 
   private static func backend(_ device: DeviceChoice, threads: Int?) throws(ComputeError) -> any Backend {

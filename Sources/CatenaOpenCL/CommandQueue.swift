@@ -67,6 +67,22 @@ final class CommandQueue {
       detail: "\(bytes.count) bytes")
   }
 
+  /// Copies numbers to the beginning of `memory` and waits.
+  func write<Number: BitwiseCopyable>(_ numbers: [Number], to memory: cl_mem) throws(ComputeError) {
+    let result = numbers.withUnsafeBytes { bytes in
+      Result<Void, ComputeError> { () throws(ComputeError) in try write(bytes, to: memory) }
+    }
+    try result.get()
+  }
+
+  /// Copies numbers from the beginning of `memory` when everything enqueued is done.
+  func read<Number: BitwiseCopyable>(_ numbers: inout [Number], from memory: cl_mem) throws(ComputeError) {
+    let result = numbers.withUnsafeMutableBytes { bytes in
+      Result<Void, ComputeError> { () throws(ComputeError) in try read(bytes, from: memory) }
+    }
+    try result.get()
+  }
+
   /// A point in the queue that can be waited for.
   struct Marker: ~Copyable {
     private let event: cl_event

@@ -1,15 +1,15 @@
 /// What differs from device to device, in one place: the shapes of kernels and the build options that follow.
-package struct DeviceTraits: Sendable, Hashable {
+package struct DeviceTraits: Sendable, Hashable, Codable {
   /// Channels in one vector.
-  var lanes: Int
+  package var lanes: Int
   /// Output positions (or matrix rows) that one work-item owns.
-  var pixels: Int
+  package var pixels: Int
   /// Consecutive elements that one work-item of an element-wise kernel walks.
-  var run: Int
+  package var run: Int
   /// Work-items per group, the same in every kernel.
-  var groupSize: Int
+  package var groupSize: Int
   /// Rows that one work-item of a reduction's first stage walks, at least.
-  var rowsPerPart: Int
+  package var rowsPerPart: Int
   /// Whether inline PTX for tensor cores can be built (sm_80 and later).
   var hasTensorPTX = false
 
@@ -17,7 +17,7 @@ package struct DeviceTraits: Sendable, Hashable {
   package var tile: Tile?
 
   /// The tile of a work-group's product and each work-item's part of it; common/tile.cl has the same words.
-  package struct Tile: Sendable, Hashable {
+  package struct Tile: Sendable, Hashable, Codable {
     /// MWG: rows of a group.
     package var rows: Int
     /// NWG: columns of a group.
@@ -54,7 +54,8 @@ package struct DeviceTraits: Sendable, Hashable {
     }
   }
 
-  init(_ device: OpenCLDevice) {
+  /// What suits the device.
+  package init(_ device: OpenCLDevice) {
     self.init(kind: device.kind)
     hasTensorPTX = Self.hasTensorPTX(architecture: device.architecture)
   }

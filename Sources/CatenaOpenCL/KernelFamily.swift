@@ -4,6 +4,8 @@ import CKernelSources
 package enum KernelFamily: String, CaseIterable, Sendable {
   case convolution, gemm, gate, pool, normalize, softmax, elementwise, movement, typed, optimizer
   case tensorTF32, tensorTF32Small, tensorBF16, tensorBF16Small
+  /// The linear algebra of traces, in f32 and in f64.
+  case solver, solverDouble
 
   /// The text that the device's compiler sees: the codes of the host's tables, what families share, the family.
   var source: String {
@@ -16,7 +18,13 @@ package enum KernelFamily: String, CaseIterable, Sendable {
   }
 
   /// Build options behind the device's.
-  var buildOptions: String { tile?.buildOptions ?? "" }
+  var buildOptions: String { tile?.buildOptions ?? (needsDoubles ? "-DREAL_IS_DOUBLE=1" : "") }
+
+  /// Whether it is built only where the device computes in f64.
+  package var needsDoubles: Bool { self == .solverDouble }
+
+  /// Whether graphs run on it, one problem of the shared tables at a time.
+  package var runsGraphs: Bool { tile == nil && self != .solver && self != .solverDouble }
 
   /// The shape of a build for tensor cores; `nil` for other families. 48 KiB of local memory are all that NVIDIA's
   /// OpenCL gives a work-group.
@@ -27,7 +35,9 @@ package enum KernelFamily: String, CaseIterable, Sendable {
     case .tensorTF32Small: TensorTile(precision: .tf32, rows: 64, columns: 64, rowWarps: 2, columnWarps: 2, stages: 3)
     case .tensorBF16: TensorTile(precision: .bf16, rows: 128, columns: 128, rowWarps: 2, columnWarps: 4, stages: 2)
     case .tensorBF16Small: TensorTile(precision: .bf16, rows: 64, columns: 64, rowWarps: 2, columnWarps: 2, stages: 2)
-    case .convolution, .gemm, .gate, .pool, .normalize, .softmax, .elementwise, .movement, .typed, .optimizer: nil
+    case .convolution, .gemm, .gate, .pool, .normalize, .softmax, .elementwise, .movement, .typed, .optimizer, .solver,
+      .solverDouble:
+      nil
     }
   }
 
@@ -66,6 +76,11 @@ package enum KernelFamily: String, CaseIterable, Sendable {
     case .optimizer: [{ catena_kernel_optimizer_adam() }]
     case .tensorTF32, .tensorTF32Small, .tensorBF16, .tensorBF16Small:
       [{ catena_kernel_tensor_fragments() }, { catena_kernel_tensor_convolution() }]
+    case .solver, .solverDouble:
+      [
+        { catena_kernel_solver_hessian() }, { catena_kernel_solver_factor() }, { catena_kernel_solver_sweep() },
+        { catena_kernel_solver_eliminate() },
+      ]
     }
   }
 }

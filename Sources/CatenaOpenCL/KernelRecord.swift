@@ -4,6 +4,8 @@ import Foundation
 package struct KernelRecord: Sendable, Hashable, Codable {
   /// The kernel's name.
   package var name: String
+  /// The family of kernels that it is built with.
+  package var family: String
   /// The extents that it works on.
   package var shape: [Int]
   /// Floating-point operations of products; elements written, for other kernels.
@@ -12,8 +14,9 @@ package struct KernelRecord: Sendable, Hashable, Codable {
   package var bytes: Int
 
   /// A record.
-  package init(name: String, shape: [Int], operations: Int, bytes: Int) {
+  package init(name: String, family: String, shape: [Int], operations: Int, bytes: Int) {
     self.name = name
+    self.family = family
     self.shape = shape
     self.operations = operations
     self.bytes = bytes
@@ -33,6 +36,7 @@ extension KernelRecord {
   init(_ launch: Launch, in program: LoweredProgram) {
     let written = launch.writes.map { program.slots[$0.index].elementCount }
     name = launch.kernel
+    family = launch.family.rawValue
     shape = launch.shape.isEmpty ? Array(written.prefix(1)) : launch.shape
     operations = launch.operations ?? written.reduce(0, +)
     bytes = Set(launch.reads + launch.writes).reduce(0) { $0 + program.slots[$1.index].byteCount }

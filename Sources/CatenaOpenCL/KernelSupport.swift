@@ -107,7 +107,7 @@ extension Operator {
 
 extension OpenCLDevice {
   /// Whether the device computes in f64.
-  var hasDoubles: Bool {
+  package var hasDoubles: Bool {
     var configuration: cl_device_fp_config = 0
     let code = clGetDeviceInfo(
       handle.id, cl_device_info(CL_DEVICE_DOUBLE_FP_CONFIG), MemoryLayout.size(ofValue: configuration), &configuration,

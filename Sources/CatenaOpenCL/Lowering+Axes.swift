@@ -33,7 +33,7 @@ extension Lowering {
         .read(slot(of: node.inputs[0], .channelsLast, as: .float32)),
         .write(makeSlot(for: node.outputs[0], .channelsLast, as: .float32)),
       ] + poolArguments(pool, data, result),
-      workItems: dividedUp(result[1], traits.lanes) * result.elementCount / max(result[1], 1))
+      workItems: dividedUp(result[1], traits[.pool].lanes) * result.elementCount / max(result[1], 1))
   }
 
   mutating func lowerPoolGradient(_ node: Node, _ pool: Pool) {
@@ -43,7 +43,7 @@ extension Lowering {
       node.inputs.map { .read(slot(of: $0, .channelsLast)) }
         + [.write(makeSlot(for: node.outputs[0], .channelsLast))]
         + poolArguments(pool, data, graph.shape(node.inputs[0])),
-      workItems: dividedUp(data[1], traits.lanes) * data.elementCount / max(data[1], 1))
+      workItems: dividedUp(data[1], traits[.pool].lanes) * data.elementCount / max(data[1], 1))
   }
 
   // MARK: Reductions
@@ -101,8 +101,8 @@ extension Lowering {
   private mutating func reduceRows(
     _ source: SlotID, into value: ValueID, _ kind: KernelFunctions.Reduce, scale: Float, _ extents: RowReduction
   ) {
-    let items = extents.outer * dividedUp(extents.columns, traits.lanes)
-    let parts = items >= 256 ? 1 : min(64, max(1, extents.rows / traits.rowsPerPart))
+    let items = extents.outer * dividedUp(extents.columns, traits[.softmax].lanes)
+    let parts = items >= 256 ? 1 : min(64, max(1, extents.rows / traits[.softmax].rowsPerPart))
     let result = makeSlot(for: value, .rowMajor)
     if parts == 1 {
       reduceRows(source, into: result, kind, scale: scale, extents, parts: 1)
@@ -124,7 +124,7 @@ extension Lowering {
         .read(source), .write(result), .integers([Int(kind.rawValue)]), .floats([scale]),
         .integers([extents.outer, extents.rows, extents.columns, 0]),
         .integers([parts, dividedUp(extents.rows, parts)]),
-      ], workItems: extents.outer * parts * dividedUp(extents.columns, traits.lanes))
+      ], workItems: extents.outer * parts * dividedUp(extents.columns, traits[.softmax].lanes))
   }
 
   private mutating func reduce(

@@ -78,21 +78,22 @@ extension Lowering {
       if isDone { return }
     }
     let packed = packedWeight(node.inputs[1], mapping, normalization: normalization)
-    let runs = dividedUp(dividedUp(output.width, along[3]), traits.pixels) * along[3]
+    let shapes = traits[.convolution]
+    let runs = dividedUp(dividedUp(output.width, along[3]), shapes.pixels) * along[3]
     let perGroup = output.channels / groups
     let variant: KernelVariant
     if mapping.isDepthwise(input, output) {
       let rows = output.samples * output.depth * output.height
-      let workItems = rows * dividedUp(output.width, traits.pixels) * dividedUp(output.channels, traits.lanes)
+      let workItems = rows * dividedUp(output.width, shapes.pixels) * dividedUp(output.channels, shapes.lanes)
       variant = KernelVariant(kernel: "convolution_depthwise", workItems: workItems)
-    } else if let tile = traits.tile, tile.suits(columns: perGroup) {
+    } else if let tile = shapes.tile, tile.suits(columns: perGroup) {
       let phases = [input.rank - 5, input.rank - 4, input.rank - 3].map { mapping.arguments($0)[3] }
       let rows = zip(output.extents, phases).reduce(output.samples) { $0 * dividedUp($1.0, $1.1) }
       let tiles = groups * phases.reduce(1, *) * tile.count(rows: rows, columns: perGroup)
       variant = KernelVariant(kernel: "convolution_tiled", tiles: tiles, tile)
     } else {
       let rows = output.samples * output.depth * output.height
-      let workItems = groups * dividedUp(perGroup, traits.lanes) * rows * runs
+      let workItems = groups * dividedUp(perGroup, shapes.lanes) * rows * runs
       variant = KernelVariant(kernel: "convolution", workItems: workItems)
     }
     launch(
@@ -152,7 +153,7 @@ extension Lowering {
         .read(left), .read(right), .write(result), .integers([Int(function.rawValue)]), .integers([1]),
         .integers([outer]), .integers(padded([outer], with: 1)), .integers(padded([inner], with: 0)),
         .integers(padded([1], with: 0)), .integers([inner, 1, 0, 0]),
-      ], workItems: outer * dividedUp(inner, traits.lanes))
+      ], workItems: outer * dividedUp(inner, traits[.elementwise].lanes))
   }
 
   /// The weight as group x channel block x taps x input channel x lane, or as taps x channel where every channel is a
@@ -182,7 +183,7 @@ extension Lowering {
       let (outputs, inputs) = mapping.isTransposed ? (shape.channels, outer) : (outer, shape.channels)
       let (outputStride, inputStride) =
         mapping.isTransposed ? (taps, shape.channels * taps) : (shape.channels * taps, taps)
-      let lanes = lowering.traits.lanes
+      let lanes = lowering.traits[.convolution].lanes
       let blocks = dividedUp(outputs, lanes)
       let target = lowering.addSlot(groups * blocks * taps * inputs * lanes)
       lowering.willWritePieces(of: target, from: [source])
@@ -285,12 +286,13 @@ extension Lowering {
       if isDone { return }
     }
     let batch = product.batch.collapsed()
+    let shapes = traits[.gemm]
     let variant: KernelVariant
-    if let tile = traits.tile, tile.suits(columns: product.columns) {
+    if let tile = shapes.tile, tile.suits(columns: product.columns) {
       let tiles = batches * tile.count(rows: product.rows, columns: product.columns)
       variant = KernelVariant(kernel: "matrix_multiply_tiled", tiles: tiles, tile)
     } else {
-      let workItems = batches * dividedUp(product.rows, traits.pixels) * dividedUp(product.columns, traits.lanes)
+      let workItems = batches * dividedUp(product.rows, shapes.pixels) * dividedUp(product.columns, shapes.lanes)
       variant = KernelVariant(kernel: "matrix_multiply", workItems: workItems)
     }
     launch(

@@ -68,7 +68,7 @@ extension Lowering {
     launch(
       .elementwise, "pointwise",
       [.read(data), .integers([rows, columns])] + epilogueArguments(chain, storesRoot: false),
-      workItems: rows * dividedUp(columns, traits.lanes))
+      workItems: rows * dividedUp(columns, traits[.elementwise].lanes))
   }
 
   /// Two operands, neither of which has the result's shape (or both are one value).
@@ -94,7 +94,7 @@ extension Lowering {
         .integers([Int(function.kernelFunction.rawValue)]),
         .integers([axes.rank]), .integers([axes.outerCount]), .integers(axes.extents), .integers(axes.strides[0]),
         .integers(axes.strides[1]), .integers([innermost] + axes.innermost + [0]),
-      ], workItems: axes.outerCount * dividedUp(innermost, traits.lanes))
+      ], workItems: axes.outerCount * dividedUp(innermost, traits[.elementwise].lanes))
   }
 
   /// The strides with which a tensor in `layout` is read as if it had the shape that it broadcasts to.
@@ -116,14 +116,14 @@ extension Lowering {
     let rows = kind == .channel ? geometry.rows : geometry.rows / geometry.channels
     let inner = kind == .channel ? 1 : geometry.columns
     let rowsPerRegion = rows / gate[0]
-    let parts = max(1, rowsPerRegion / traits.rowsPerPart)
+    let parts = max(1, rowsPerRegion / traits[.gate].rowsPerPart)
     let partial = addSlot(gate.elementCount * parts)
     launch(
       .gate, "gate_gradient_partial",
       [
         .read(slot(of: node.inputs[0], layout)), .read(slot(of: node.inputs[1], layout)), .write(partial),
         .integers([gate[0], rowsPerRegion, gate[1], inner]), .integers([parts, dividedUp(rowsPerRegion, parts)]),
-      ], workItems: gate[0] * parts * dividedUp(gate[1], inner == 1 ? traits.lanes : 1))
+      ], workItems: gate[0] * parts * dividedUp(gate[1], inner == 1 ? traits[.gate].lanes : 1))
     launch(
       .gate, "gate_gradient_total",
       [

@@ -9,7 +9,7 @@ import CatenaTensors
 /// each conversion is made once.
 struct Lowering {
   let graph: Graph
-  let traits: DeviceTraits
+  let traits: KernelTraits
   /// How many readers each value has, the caller counted.
   let readerCounts: [ValueID: Int]
   /// The nodes that read each value.
@@ -27,7 +27,7 @@ struct Lowering {
 
   /// The launches of `program`, whose nodes `KernelSupport` has approved.
   static func lower(
-    _ program: Program, traits: DeviceTraits, tensorPolicy: TensorPolicy = .none
+    _ program: Program, traits: KernelTraits, tensorPolicy: TensorPolicy = .none
   ) -> LoweredProgram {
     var lowering = Lowering(program, traits: traits, tensorPolicy: tensorPolicy)
     for index in lowering.graph.nodes.indices where !lowering.fused.contains(index) {
@@ -38,7 +38,7 @@ struct Lowering {
     return lowering.program
   }
 
-  private init(_ program: Program, traits: DeviceTraits, tensorPolicy: TensorPolicy) {
+  private init(_ program: Program, traits: KernelTraits, tensorPolicy: TensorPolicy) {
     graph = program.graph
     self.tensorPolicy = tensorPolicy
     self.traits = traits
@@ -224,7 +224,7 @@ struct Lowering {
   static func copyLaunch(
     from source: SlotID, _ sourceStrides: [Int], offset sourceOffset: Int = 0, to target: SlotID,
     _ targetStrides: [Int], targetOffset: Int = 0, _ extents: [Int], byteCount: Int,
-    traits: DeviceTraits
+    traits: KernelTraits
   ) -> Launch {
     // Writes in order of memory.
     let order = extents.indices.sorted { (abs(targetStrides[$1]), $0) < (abs(targetStrides[$0]), $1) }
@@ -237,7 +237,7 @@ struct Lowering {
         .read(source), .write(target), .integers([axes.rank]), .integers([axes.outerCount]), .integers(axes.extents),
         .integers(axes.strides[0]), .integers(axes.strides[1]), .integers([innermost] + axes.innermost + [0]),
         .integers([sourceOffset, targetOffset]),
-      ], workItems: axes.outerCount * dividedUp(innermost, traits.run))
+      ], workItems: axes.outerCount * dividedUp(innermost, traits[.movement].run))
   }
 
   /// Sets every element of `slot`.
@@ -246,7 +246,7 @@ struct Lowering {
   }
 
   /// The launch that sets every element of `slot`.
-  static func fillLaunch(_ id: SlotID, _ slot: Slot, with value: Double, traits: DeviceTraits) -> Launch {
+  static func fillLaunch(_ id: SlotID, _ slot: Slot, with value: Double, traits: KernelTraits) -> Launch {
     let bytes = Tensor(doubles: [value], shape: .scalar, elementType: slot.type).withUnsafeBytes(Array.init)
     let bits = bytes.enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << (8 * UInt64($1.offset)) }
     let words = [UInt32(truncatingIfNeeded: bits), UInt32(truncatingIfNeeded: bits >> 32)]
@@ -254,7 +254,7 @@ struct Lowering {
       family: .movement, kernel: "fill_\(slot.type.byteCount)",
       arguments: [
         .write(id), .integers([slot.elementCount]), .integers(words.map { Int(Int32(bitPattern: $0)) }),
-      ], workItems: dividedUp(slot.elementCount, traits.run))
+      ], workItems: dividedUp(slot.elementCount, traits[.movement].run))
   }
 
   /// The weight in the form that the convolution reads, packed once per form.

@@ -5,9 +5,13 @@ import CatenaReference
 /// Runs graphs on an OpenCL device in f32.
 public struct OpenCLBackend: Backend {
   /// The device's description.
-  public var device: DeviceDescription { context.device.description }
+  public var device: DeviceDescription { context.description }
+  /// Whether the device is a GPU.
+  public var isGPU: Bool { context.device.kind == .gpu }
   /// Why this device was chosen.
   public let reason: String
+  /// What is to be known besides, such as tuned parameters that could not be used.
+  public var remarks: [String] { context.remarks }
   package let context: OpenCLContext
   /// Which products run on tensor cores, where that is not to be found out.
   private let tensorPolicy: TensorPolicy?

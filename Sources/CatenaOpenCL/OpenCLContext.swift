@@ -6,30 +6,54 @@ import Synchronization
 /// One device's context with its memory and programs: what all executables on that device share.
 package final class OpenCLContext: Sendable {
   package let device: OpenCLDevice
-  package let traits: DeviceTraits
+  /// The shapes of kernels.
+  package let traits: KernelTraits
+  /// What is to be known of the tuned parameters: that those which were kept could not be used, and why.
+  package let remarks: [String]
   package let pool: BufferPool
   package let programs: ProgramCache
   /// What was found out about tensor cores.
   package let tensorCores = TensorCores()
   package let handle: ContextHandle
 
+  /// The device as programs and manifests name it, with the parameters that results depend on.
+  package var description: DeviceDescription {
+    var description = device.description
+    if let digest = traits.digest { description.instructionSet += ", tuned \(digest)" }
+    return description
+  }
+
   /// A context that others do not share.
   /// - Parameters:
-  ///   - traits: the shapes of kernels, by default those that suit the device.
+  ///   - traits: the shapes of kernels, by default those that suit the device and were tuned for it.
   ///   - cache: where built programs are kept.
   ///   - driver: the calls that may fail.
   package init(
-    _ device: OpenCLDevice, traits: DeviceTraits? = nil, cache: ProgramCacheLocation = .standard,
+    _ device: OpenCLDevice, traits: KernelTraits? = nil, cache: ProgramCacheLocation = .standard,
     driver: Driver = Driver()
   ) throws(ComputeError) {
     self.device = device
-    let traits = traits ?? DeviceTraits(device)
-    self.traits = traits
+    let store = cache.folder(environment: ProcessInfo.processInfo.environment).map { ProgramStore(folder: $0) }
+    if let traits {
+      (self.traits, remarks) = (traits, [])
+    } else {
+      (self.traits, remarks) = TuningStore(store).traits(of: device)
+    }
     handle = try ContextHandle(device, driver: driver)
     pool = BufferPool(handle, device: device)
-    programs = ProgramCache(
-      handle, device: device, options: traits.buildOptions,
-      store: cache.folder(environment: ProcessInfo.processInfo.environment).map { ProgramStore(folder: $0) })
+    programs = ProgramCache(handle, device: device, store: store)
+  }
+
+  /// The same device, memory and programs with kernels in other shapes, for comparing these.
+  package init(_ other: OpenCLContext, traits: KernelTraits) {
+    (device, handle, pool, programs) = (other.device, other.handle, other.pool, other.programs)
+    self.traits = traits
+    remarks = []
+  }
+
+  /// The program of a kernel family.
+  package func program(_ family: KernelFamily) throws(ComputeError) -> BuiltProgram {
+    try programs.program(named: family.rawValue, source: family.source, options: traits.buildOptions(family))
   }
 
   /// The context of `device`, made when first asked for: one per device, since several would not share programs.

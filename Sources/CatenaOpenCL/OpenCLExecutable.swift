@@ -12,9 +12,13 @@ package actor OpenCLExecutable: Executable {
   package nonisolated let layoutConversions: Int
   /// The kernels of one step, in order.
   package nonisolated let kernels: [String]
+  /// The kernels that ran once, on constants alone.
+  package nonisolated let preparationKernels: [String]
   /// What each of them does.
   package nonisolated let records: [KernelRecord]
-  private let graph: Graph
+  /// The graph's outputs.
+  package nonisolated var outputs: [ValueID] { graph.outputs }
+  private nonisolated let graph: Graph
   private let prepared: PreparedProgram
   private let thread: DriverThread
   private let carried: Set<ValueID>
@@ -35,6 +39,7 @@ package actor OpenCLExecutable: Executable {
     memoryPlan = prepared.memoryPlan
     layoutConversions = lowered.layoutConversions
     kernels = lowered.step.map(\.kernel)
+    preparationKernels = lowered.preparation.map(\.kernel)
     records = prepared.records
     logger = Self.makeLogger()
     carried = Set(program.carries.map(\.input))

@@ -77,8 +77,8 @@ final class PreparedProgram {
       }
     }
     return try PreparedLaunch(
-      launch.kernel, in: try context.programs.program(launch.family), arguments: arguments,
-      workItems: launch.workItems, groupSize: launch.groupSize ?? context.traits.groupSize,
+      launch.kernel, in: try context.program(launch.family), arguments: arguments,
+      workItems: launch.workItems, groupSize: launch.groupSize ?? context.traits[launch.family].groupSize,
       device: context.device.name)
   }
 

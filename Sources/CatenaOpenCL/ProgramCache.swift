@@ -14,6 +14,12 @@ package final class BuiltProgram: @unchecked Sendable {
   }
 
   deinit { clReleaseProgram(program) }
+
+  /// The names of its kernels.
+  package var kernelNames: [String] {
+    text { clGetProgramInfo(program, cl_program_info(CL_PROGRAM_KERNEL_NAMES), $0, $1, $2) }
+      .split(separator: ";").map(String.init)
+  }
 }
 
 /// The programs of one device, each built once for its source and options, in this process and (with a store) in all.
@@ -35,30 +41,21 @@ package final class ProgramCache: Sendable {
   }
   private let context: ContextHandle
   private let device: OpenCLDevice
-  private let options: String
   private let store: ProgramStore?
   private let state = Mutex(State())
 
-  init(_ context: ContextHandle, device: OpenCLDevice, options: String, store: ProgramStore?) {
+  init(_ context: ContextHandle, device: OpenCLDevice, store: ProgramStore?) {
     self.context = context
     self.device = device
-    self.options = options
     self.store = store
   }
 
   /// How the programs came about so far.
   package var statistics: Statistics { state.withLock { $0.statistics } }
 
-  /// The program of a kernel family. Builds run one after the other: drivers' compilers are not all safe side by side.
-  package func program(_ family: KernelFamily) throws(ComputeError) -> BuiltProgram {
-    try program(named: family.rawValue, source: family.source, options: family.buildOptions)
-  }
-
-  /// The program of this source text, built with `options` behind those of the device.
-  package func program(
-    named name: String, source: String, options own: String = ""
-  ) throws(ComputeError) -> BuiltProgram {
-    let key = Key(source: source, options: own.isEmpty ? options : options + " " + own)
+  /// The program of this source text. Builds run one after the other: drivers' compilers are not all safe side by side.
+  package func program(named name: String, source: String, options: String) throws(ComputeError) -> BuiltProgram {
+    let key = Key(source: source, options: options)
     let result: Result<BuiltProgram, ComputeError> = state.withLock { state in
       if let program = state.programs[key] { return .success(program) }
       do throws(ComputeError) {

@@ -25,18 +25,32 @@ public enum ProgramCacheLocation: Sendable, Hashable {
   }
 }
 
-/// Built programs in a folder, one file each, named by what they were built from. Safe for several processes: a file
+/// Built programs, and what tuning found, in a folder, one file each, named by what they were made from. Safe for several processes: a file
 /// appears complete, under its name, or not at all, and what does not carry its own digest is not used.
 package struct ProgramStore: Sendable {
-  /// What a program is built from: everything that the result depends on.
+  /// What a file holds.
+  package enum Kind: String, Sendable { case program = "clbin", tuning = "tuned" }
+
+  /// What a file is found to be.
+  package enum Finding: Sendable, Hashable {
+    case absent
+    /// It was there and not what was kept; it is removed.
+    case damaged
+    case payload([UInt8])
+  }
+
+  /// What a program is built from, or what parameters were tuned for: everything that the result depends on.
   package struct Key: Sendable, Hashable {
     package let digest: [UInt8]
+    package let kind: Kind
 
     /// - Parameters:
     ///   - device: what tells one device and driver from another.
     ///   - options: the build options.
     ///   - source: the program's text.
-    package init(device: [String], options: String, source: String) {
+    ///   - kind: what is kept under it.
+    package init(device: [String], options: String, source: String, kind: Kind = .program) {
+      self.kind = kind
       var hash = SHA256()
       for part in device + [options, source] {
         // The length keeps parts apart.
@@ -46,7 +60,7 @@ package struct ProgramStore: Sendable {
       digest = hash.digest()
     }
 
-    package var fileName: String { digest.map { String(format: "%02x", $0) }.joined() + ".clbin" }
+    package var fileName: String { digest.map { String(format: "%02x", $0) }.joined() + "." + kind.rawValue }
   }
 
   private static let magic = Array("CATENACL".utf8)
@@ -58,33 +72,41 @@ package struct ProgramStore: Sendable {
 
   package init(folder: String) { self.folder = folder }
 
-  /// The program that was kept under `key`; a file that is damaged is removed.
+  /// What was kept under `key`; `nil` when there is nothing that can be used.
   package func load(_ key: Key) -> [UInt8]? {
+    if case .payload(let payload) = find(key) { payload } else { nil }
+  }
+
+  /// Looks for what was kept under `key`; a file that is damaged is removed.
+  package func find(_ key: Key) -> Finding {
     let path = path(of: key)
-    guard let file = FileManager.default.contents(atPath: path) else { return nil }
+    guard let file = FileManager.default.contents(atPath: path) else { return .absent }
     guard let payload = Self.payload(of: Array(file), key) else {
       unlink(path)
-      return nil
+      return .damaged
     }
     // Marks the file as used, for `removeOldest`; a folder that cannot be written is as good.
     utimes(path, nil)
-    return payload
+    return .payload(payload)
   }
 
-  /// Keeps a program. A store that cannot be written keeps nothing: the next process builds again.
-  package func save(_ payload: [UInt8], _ key: Key) {
+  /// Keeps what was made.
+  /// - Returns: Whether it is kept. A store that cannot be written keeps nothing: the next process makes it again.
+  @discardableResult
+  package func save(_ payload: [UInt8], _ key: Key) -> Bool {
     do {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    } catch { return }
+    } catch { return false }
     let temporary = folder + "/.\(getpid())-\(UInt64.random(in: 0...UInt64.max)).tmp"
     guard Self.write(Self.file(payload, key), to: temporary), rename(temporary, path(of: key)) == 0 else {
       unlink(temporary)
-      return
+      return false
     }
     removeOldest()
+    return true
   }
 
-  /// Forgets the program, because the driver refuses it.
+  /// Forgets it, because the driver refuses it or it is no longer true.
   package func remove(_ key: Key) { unlink(path(of: key)) }
 
   private func path(of key: Key) -> String { folder + "/" + key.fileName }

@@ -26,7 +26,7 @@ package final class TensorCores: Sendable {
   /// The builds for products in `precision` that can and should be used on `context`; to be called where its device may
   /// be waited for.
   func policy(for precision: Precision, in context: OpenCLContext) -> TensorPolicy {
-    guard precision != .f32, context.traits.hasTensorPTX else { return .none }
+    guard precision != .f32, context.traits.device.hasTensorPTX else { return .none }
     let families = KernelFamily.allCases.filter { $0.tile?.precision == precision }
     return TensorPolicy(
       families: families.filter { verdict($0, in: context).should }, leastGroups: context.device.computeUnits)

@@ -3,6 +3,7 @@ import CatenaChains
 import CatenaCompute
 import CatenaFormats
 import CatenaOpenCL
+import CatenaTensors
 import Foundation
 import TestSupport
 import Testing
@@ -77,37 +78,95 @@ struct OpenCLTests {
     }
   }
 
-  /// Whether minutes may be spent.
-  static let isLong = ProcessInfo.processInfo.environment["CATENA_LONG_TESTS"] == "1"
-
+  /// The search amplifies rounding: the processor's own gates part as far when its input changes by one rounding error.
+  /// What a device may add to that is a small factor, in a search that is short enough for the comparison to mean
+  /// something.
   @Test(
-    "ten regions give the processor's chains",
-    .enabled(if: isLong && RegionList.isPresent, "CATENA_LONG_TESTS is not 1, or the assets are not there"))
+    "gates part from the processor's no faster than rounding parts them",
+    .enabled(if: RegionList.isPresent, "the assets are not there"))
+  func divergence() async throws {
+    let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
+    for region in try RegionList.chosen(Self.isLong ? 10 : 2) {
+      let processor = try await Extraction(network, CPUBackend())
+      let device = try await Extraction(network, device.get())
+      let runs = [
+        try await processor.optimizer(region), try await processor.optimizer(region.perturbed),
+        try await device.optimizer(region),
+      ]
+      var gates: [[Float]] = []
+      for run in runs {
+        try await run.advance(by: 30)
+        gates.append(try await run.snapshots(atStep: 30)[0].unitGates)
+      }
+      let distances = gates.dropFirst().map { row in
+        let sum = zip(row, gates[0]).reduce(Float(0)) { $0 + abs($1.0 - $1.1) }
+        return sum / Float(row.count)
+      }
+      Measured.report("\(region.name), 30 steps: mean distance \(distances[1]), of one rounding error \(distances[0])")
+      #expect(distances[1] <= max(10 * distances[0], 1e-4))
+    }
+  }
+
+  /// Whether minutes may be spent.
+  static let isLong = ProcessInfo.processInfo.environment["CATENA_OPENCL_LONG_TESTS"] == "1"
+
+  /// Whole searches. Where the processor gives the same chain for an input that differs by one rounding error, so must
+  /// the device; where it does not, the device's chains are as near as those.
+  @Test(
+    "ten regions give the processor's chains, as far as the processor itself does",
+    .enabled(if: isLong && RegionList.isPresent, "CATENA_OPENCL_LONG_TESTS is not 1, or the assets are not there"))
   func tenRegions() async throws {
-    let model = try ShippedNetwork.resnet20.model()
-    let network = try ChainNetwork(model: model, batch: 20)
-    let regions = try RegionList.chosen(10)
-    let selector = ChainSelector(sites: network.sites)
+    let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
     let processor = try await Extraction(network, CPUBackend())
     let device = try await Extraction(network, device.get())
-    for region in regions {
-      let (expected, found) = (try await processor.chain(of: region), try await device.chain(of: region))
-      let chains = [expected, found].map { selector.hardChain(of: $0.snapshot) }
-      let pairs = zip(chains[0].units, chains[1].units)
-      let jaccard = Double(pairs.count { $0 && $1 }) / Double(max(pairs.count { $0 || $1 }, 1))
-      let differing = zip(pairs, expected.snapshot.unitGates).filter { $0.0.0 != $0.0.1 }.map { abs($0.1 - 0.5) }
+    let selector = ChainSelector(sites: network.sites)
+    var overlaps: [(rounding: Double, device: Double)] = []
+    var gained = 0
+    for region in try RegionList.chosen(10) {
+      let expected = try await processor.chain(of: region)
+      let chain = selector.hardChain(of: expected.snapshot)
+      let found = try await device.chain(of: region)
+      let foundChain = selector.hardChain(of: found.snapshot)
+      let perturbed = selector.hardChain(of: try await processor.chain(of: region.perturbed).snapshot)
+      let rounding = ChainComparison(chain, perturbed, expected.snapshot)
+      let comparison = ChainComparison(chain, foundChain, expected.snapshot)
+      overlaps.append((rounding.jaccard, comparison.jaccard))
       let agreeing = (
-        try await processor.agreeing(region, chains[0], expected.dense),
-        try await device.agreeing(region, chains[1], found.dense)
+        try await processor.agreeing(region, chain, expected.dense),
+        try await device.agreeing(region, foundChain, found.dense)
       )
+      gained += agreeing.1 - agreeing.0
       Measured.report(
-        "\(region.name): Jaccard \(jaccard), \(chains[0].keptCount) and \(chains[1].keptCount) units, "
-          + "\(agreeing.0) and \(agreeing.1) of \(region.count) images agree, "
-          + "largest |S - 1/2| of differing units \(differing.max() ?? 0)")
-      #expect(jaccard >= 0.98)
+        "\(region.name): Jaccard \(comparison.jaccard), of one rounding error \(rounding.jaccard), "
+          + "\(agreeing.0) and \(agreeing.1) of \(region.count) images agree, largest |S - 1/2| of differing units "
+          + "\(comparison.largestDistance)")
+      guard rounding.jaccard >= 0.98 else { continue }
+      #expect(comparison.jaccard >= 0.98)
       #expect(abs(agreeing.0 - agreeing.1) <= 1)
-      #expect(differing.allSatisfy { $0 < 0.05 })
+      #expect(comparison.largestDistance < 0.05)
     }
+    let count = Double(overlaps.count)
+    let (rounding, found) = (
+      overlaps.reduce(0) { $0 + $1.rounding } / count, overlaps.reduce(0) { $0 + $1.device } / count
+    )
+    Measured.report("mean Jaccard \(found), of one rounding error \(rounding); images gained in all: \(gained)")
+    #expect(found >= rounding - 0.1)
+    // Neither better nor worse than the processor's, over all 200 images.
+    #expect(abs(gained) <= 20)
+  }
+}
+
+/// How two chains of one region differ.
+private struct ChainComparison {
+  var jaccard: Double
+  /// The largest distance from 1/2 of a differing unit's score.
+  var largestDistance: Float
+
+  init(_ one: ChainSelection, _ other: ChainSelection, _ snapshot: ScoreSnapshot) {
+    let pairs = zip(one.units, other.units)
+    jaccard = Double(pairs.count { $0 && $1 }) / Double(max(pairs.count { $0 || $1 }, 1))
+    largestDistance =
+      zip(pairs, snapshot.unitGates).filter { $0.0.0 != $0.0.1 }.map { abs($0.1 - 0.5) }.max() ?? 0
   }
 }
 
@@ -123,21 +182,34 @@ private struct Extraction {
     evaluator = try await ChainEvaluator(network: network, backend: backend, options: CompileOptions())
   }
 
-  /// The dense network's logits, and the scores after all steps towards a tenth of the units.
+  /// The search towards a tenth of the units, at the default settings.
+  func optimizer(_ region: Region) async throws -> ChainOptimizer {
+    try await ChainOptimizer(
+      network: network, regions: [region], dense: [evaluator.denseLogits(of: region)], keep: [0.1],
+      settings: ChainSettings(), backend: backend, options: CompileOptions())
+  }
+
+  /// The dense network's logits, and the scores after all steps.
   func chain(of region: Region) async throws -> (dense: [[Float]], snapshot: ScoreSnapshot) {
-    let settings = ChainSettings()
-    let dense = try await evaluator.denseLogits(of: region)
-    let optimizer = try await ChainOptimizer(
-      network: network, regions: [region], dense: [dense], keep: [0.1], settings: settings, backend: backend,
-      options: CompileOptions())
-    try await optimizer.advance(by: settings.steps)
-    return (dense, try await optimizer.snapshots(atStep: settings.steps)[0])
+    let steps = ChainSettings().steps
+    let optimizer = try await optimizer(region)
+    try await optimizer.advance(by: steps)
+    return (try await evaluator.denseLogits(of: region), try await optimizer.snapshots(atStep: steps)[0])
   }
 
   /// How many images have the same class as in the dense network, with kept units exactly 1.
   func agreeing(_ region: Region, _ chain: ChainSelection, _ dense: [[Float]]) async throws -> Int {
     let fidelity = Fidelity(dense: dense, chain: try await evaluator.binaryLogits(of: region, chain))
     return Int((fidelity.agreement * Double(region.count)).rounded())
+  }
+}
+
+extension Region {
+  /// The same samples, each number changed by about one rounding error.
+  fileprivate var perturbed: Region {
+    var region = self
+    region.samples = Tensor(samples.floats.map { $0 * (1 + 0x1p-22) }, shape: samples.shape)
+    return region
   }
 }
 

@@ -218,7 +218,8 @@ struct DeviceFaultTests {
     #expect(seconds.count == executable.kernels.count && seconds.allSatisfy { $0 > 0 && $0 < 60 })
     #expect(executable.records.map(\.name) == executable.kernels)
     #expect(executable.records.allSatisfy { $0.operations > 0 && $0.bytes > 0 && !$0.shape.isEmpty })
-    let record = KernelRecord(name: "matrix_multiply", shape: [1, 20, 30, 40], operations: 48_000, bytes: 17_600)
+    let record = KernelRecord(
+      name: "matrix_multiply", family: "gemm", shape: [1, 20, 30, 40], operations: 48_000, bytes: 17_600)
     #expect(
       record.line(seconds: 1e-7) == "matrix_multiply 1x20x30x40: 0.000 ms, 480.0 GFLOP/s, 176.0 GB/s")
   }

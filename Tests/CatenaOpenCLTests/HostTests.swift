@@ -11,7 +11,8 @@ struct HostTests {
   @Test func aKernelThatDoesNotBuildShowsItsLog() throws {
     let context = try DeviceUnderTest.backend.context
     do {
-      _ = try context.programs.program(named: "broken", source: "kernel void f(global float *x) { x[0] = nonsense; }")
+      _ = try context.programs.program(
+        named: "broken", source: "kernel void f(global int *x) { *x = nonsense; }", options: "")
       Issue.record("nonsense was built")
     } catch ComputeError.callFailed(let call, let code, _, let detail) {
       #expect(call == "clBuildProgram")
@@ -22,7 +23,9 @@ struct HostTests {
 
   @Test func everyFamilyBuilds() throws {
     let context = try DeviceUnderTest.backend.context
-    for family in KernelFamily.allCases { _ = try context.programs.program(family) }
+    for family in KernelFamily.allCases where !family.needsDoubles || context.device.hasDoubles {
+      _ = try context.program(family)
+    }
   }
 
   @Test func allBuffersComeBack() async throws {

@@ -14,12 +14,16 @@ struct ProblemTests {
     }
   }
 
-  /// Kernels in the shapes that suit GPUs, wherever the tests run.
-  @Test(arguments: [ProblemFamily.convolution, .convolutionTranspose, .matrix, .gate, .pool])
-  func kernelsForGraphicsProcessorsAgreeWithTheReference(_ family: ProblemFamily) async throws {
-    let backend = try Self.graphicsShaped.get()
-    for problem in try problems(for: family) {
-      do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
+  /// Kernels in the shapes that suit GPUs, wherever the tests run; in a process of their own, since PoCL 3.1 breaks off
+  /// where more than 128 builds of kernels are known to one process and some of them are under way.
+  @Test func kernelsForGraphicsProcessorsAgreeWithTheReference() async throws {
+    await #expect(processExitsWith: .success) {
+      let backend = try Self.graphicsShaped.get()
+      for family in [ProblemFamily.convolution, .convolutionTranspose, .matrix, .gate, .pool] {
+        for problem in try problems(for: family) {
+          do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
+        }
+      }
     }
   }
 
@@ -29,7 +33,7 @@ struct ProblemTests {
       // Small, so that small problems have several tiles and use them.
       traits.tile = DeviceTraits.Tile(rows: 16, columns: 8, inner: 4, itemRows: 4, itemColumns: 4)
       let device = try DeviceUnderTest.result.get().context.device
-      return .success(OpenCLBackend(context: try OpenCLContext(device, traits: traits)))
+      return .success(OpenCLBackend(context: try OpenCLContext(device, traits: KernelTraits(traits))))
     } catch { return .failure(error) }
   }()
 }

@@ -126,7 +126,7 @@ struct TensorCoreTests {
     #expect(try await Self.difference(graph, samples, family) == 0)
   }
 
-  @Test func aWrongBuildIsNotUsed() throws {
+  @Test func aRightBuildThatIsSlowerIsNotUsed() throws {
     // Without PTX the kernels are right but slow: they can be used and should not be.
     let context = try DeviceUnderTest.backend.context
     let verdict = context.tensorCores.verdict(.tensorTF32Small, in: context)

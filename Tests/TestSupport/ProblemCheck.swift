@@ -1,11 +1,8 @@
 import CatenaCompute
 import CatenaGraph
+@_exported import CatenaProblems
 import CatenaReference
 import CatenaTensors
-
-/// How far a real result may be from the reference's, relative to the largest magnitude in the output. Sums of the
-/// problems' sizes in f32 stay well below; a wrong tap, weight or index is far above.
-package let problemTolerance = 1e-5
 
 /// A back end computes something else than the reference.
 package struct ProblemFailure: Error, CustomStringConvertible {

@@ -6,12 +6,14 @@ import Foundation
 
 struct BenchCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "bench", abstract: "Measures inference and extraction steps on the CPU back end.",
+    commandName: "bench",
+    abstract: "Measures inference and extraction steps on the CPU back end, and the kernels of an OpenCL device.",
     discussion: """
       Absolute times on a shared machine are noise; Tools/bench/compare interleaves these jobs with other engines and \
       reports ratios.
       """,
-    subcommands: [Machine.self, Inference.self, Step.self, Kernels.self, Gates.self])
+    subcommands: [Machine.self, Inference.self, Step.self, Kernels.self, Gates.self, Device.self],
+    defaultSubcommand: Device.self)
 }
 
 // MARK: Options

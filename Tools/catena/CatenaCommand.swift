@@ -23,6 +23,7 @@ struct CatenaCommand: AsyncParsableCommand {
     subcommands: [
       DevicesCommand.self, InspectCommand.self, RunCommand.self, ChainCommand.self, VerifyCommand.self,
       TraceCommand.self, EvaluateCommand.self, ExplainCommand.self, OperatorsCommand.self, BenchCommand.self,
+      TuneCommand.self,
     ])
 
   static func main() async {

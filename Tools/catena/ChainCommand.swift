@@ -96,26 +96,28 @@ struct ChainCommand: AsyncParsableCommand {
     guard !dryRun, let out else { return try await plan(region, source, settings) }
     // Begun before the work, so that a folder that cannot be written is not found out after it.
     let directory = try AtomicDirectory(out, replacing: overwrite)
-    let engine = try device.openEngine()
-    Output.note("\(engine.description)")
     let network = try ChainNetwork(model: source, batch: min(settings.batch, region.count))
-    let extractor = ChainExtractor(
-      network: network, backend: engine.backend, settings: settings, options: engine.compileOptions)
     let line = ProgressLine()
-    let results = try await extractor.chains(for: [region], request: request) { progress in
-      let state = progress.divergence.map { divergence in
-        String(format: "KL %.4f, %.1f %% of units", divergence, (progress.size ?? 0) * 100)
+    let (results, used) = try await device.withEngine { engine in
+      Output.note("\(engine.description)")
+      let extractor = ChainExtractor(
+        network: network, backend: engine.backend, settings: settings, options: engine.compileOptions)
+      let results = try await extractor.chains(for: [region], request: request) { progress in
+        let state = progress.divergence.map { divergence in
+          String(format: "KL %.4f, %.1f %% of units", divergence, (progress.size ?? 0) * 100)
+        }
+        line.show(progress.stage.rawValue, progress.completed, of: progress.total, detail: state ?? "")
       }
-      line.show(progress.stage.rawValue, progress.completed, of: progress.total, detail: state ?? "")
+      return (results, engine.backend.device)
     }
     line.finish()
-    let used = results[0].settings.batch
-    if used < settings.batch { Output.note("memory allowed \(used) samples per step instead of \(settings.batch)") }
+    let batch = results[0].settings.batch
+    if batch < settings.batch { Output.note("memory allowed \(batch) samples per step instead of \(settings.batch)") }
     let writer = try ChainWriter(
       network: network, result: results[0],
       origin: ChainOrigin(
         modelFile: URL(fileURLWithPath: model).lastPathComponent, preprocessing: try samples.preprocessingDescription(),
-        device: engine.backend.device, version: catenaVersion))
+        device: used, version: catenaVersion))
     let manifest = try writer.write(into: directory)
     if json { try Output.json(manifest) } else { try report(manifest, in: out) }
     if !manifest.met { throw ExitStatus.notMet }

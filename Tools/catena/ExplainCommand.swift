@@ -83,19 +83,21 @@ struct ExplainCommand: AsyncParsableCommand {
     let names = try labels.map { try Labels.read($0) }
     let inputs = try samples.pictures(for: network)
     let directory = try AtomicDirectory(out, replacing: overwrite)
-    let engine = try device.openEngine()
-    Output.note(engine.description)
     let settings = try arguments.settings(bounds: InputBounds(Preprocessing.named(samples.preprocess)))
-    func explainer(_ model: ONNXModel) throws -> Explainer {
-      try Explainer(model: model, backend: engine.backend, options: engine.compileOptions, batch: batch)
-    }
-    var networks = [ExplanationRun.Network(title: title(of: model), explainer: try explainer(network))]
-    if let other, let with { networks.append(.init(title: title(of: with), explainer: try explainer(other))) }
+    let folder = directory.temporaryPath
     let line = ProgressLine()
-    let run = ExplanationRun(
-      networks: networks, inputs: inputs, methods: method.methods, settings: settings, classNames: names)
-    let summary = try await run.write(into: directory.temporaryPath, target: target) { stage, completed, total in
-      line.show(stage, completed, of: total)
+    let summary = try await device.withEngine { engine in
+      Output.note(engine.description)
+      func explainer(_ model: ONNXModel) throws -> Explainer {
+        try Explainer(model: model, backend: engine.backend, options: engine.compileOptions, batch: batch)
+      }
+      var networks = [ExplanationRun.Network(title: title(of: model), explainer: try explainer(network))]
+      if let other, let with { networks.append(.init(title: title(of: with), explainer: try explainer(other))) }
+      let run = ExplanationRun(
+        networks: networks, inputs: inputs, methods: method.methods, settings: settings, classNames: names)
+      return try await run.write(into: folder, target: target) { stage, completed, total in
+        line.show(stage, completed, of: total)
+      }
     }
     line.finish()
     try directory.commit()

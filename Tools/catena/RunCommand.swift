@@ -45,10 +45,11 @@ struct RunCommand: AsyncParsableCommand {
     let network = try ONNXModel(contentsOf: model)
     let names = try labels.map { try Labels.read($0) }
     let region = try samples.region(named: "images", for: network)
-    let engine = try device.openEngine()
-    let runner = try await NetworkRunner(
-      model: network, batch: min(batch, region.count), backend: engine.backend, options: engine.compileOptions)
-    let logits = try await runner.logits(of: region)
+    let logits = try await device.withEngine { engine in
+      let runner = try await NetworkRunner(
+        model: network, batch: min(batch, region.count), backend: engine.backend, options: engine.compileOptions)
+      return try await runner.logits(of: region)
+    }
     let predictions = zip(region.sampleNames, logits).map { Prediction(image: $0, logits: $1, top: top, names: names) }
     if json { return try Output.json(predictions) }
     for prediction in predictions {

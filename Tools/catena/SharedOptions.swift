@@ -23,7 +23,20 @@ struct DeviceOptions: ParsableArguments {
   }
 
   func openEngine() throws -> Engine {
-    try Engine(device: device, threads: threads, memoryLimit: memory?.bytes, precision: precision)
+    let engine = try Engine(device: device, threads: threads, memoryLimit: memory?.bytes, precision: precision)
+    for remark in engine.remarks { Output.note(remark) }
+    return engine
+  }
+
+  /// Does `work` on the device, and again on the CPU where the choice was free and the device fails in the middle.
+  func withEngine<Value>(_ work: (Engine) async throws -> Value) async throws -> Value {
+    try await Engine.run(
+      device: device, threads: threads, memoryLimit: memory?.bytes, precision: precision,
+      fallingBack: { Output.note("\n\($0)") }
+    ) { engine in
+      for remark in engine.remarks { Output.note(remark) }
+      return try await work(engine)
+    }
   }
 }
 

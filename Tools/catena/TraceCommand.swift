@@ -110,9 +110,8 @@ struct TraceCommand: AsyncParsableCommand {
   }
 
   /// The extractor and what writes its traces.
-  private func prepared() throws -> (TraceExtractor, TraceWriter) {
+  private func prepared(_ engine: Engine) throws -> (TraceExtractor, TraceWriter) {
     let source = try ONNXModel(contentsOf: model)
-    let engine = try device.openEngine()
     Output.note("\(engine.description)")
     let extractor = try TraceExtractor(
       network: try TraceNetwork(model: source, batch: settings.batch), backend: engine.backend, solvers: engine.solvers,
@@ -125,11 +124,13 @@ struct TraceCommand: AsyncParsableCommand {
   }
 
   private func extractOne(_ picture: TraceSample) async throws {
-    let (extractor, writer) = try prepared()
     // Begun before the work, so that a folder that cannot be written is not found out after it.
     let directory = try AtomicDirectory(out, replacing: overwrite)
     let line = ProgressLine()
-    let result = try await extractor.trace(of: picture) { line.show($0) }
+    let (result, writer) = try await device.withEngine { engine in
+      let (extractor, writer) = try prepared(engine)
+      return (try await extractor.trace(of: picture) { line.show($0) }, writer)
+    }
     line.finish()
     let manifest = try writer.write(result, into: directory)
     if json { try Output.json(manifest) } else { try report(manifest, in: out) }
@@ -137,20 +138,24 @@ struct TraceCommand: AsyncParsableCommand {
 
   /// One folder per picture, each complete or absent: what is done when the work is stopped stays.
   private func extractAll(_ pictures: [TraceSample]) async throws {
-    let (extractor, writer) = try prepared()
     try FileManager.default.createDirectory(atPath: out, withIntermediateDirectories: true)
     let folders = folders(pictures.count)
     for folder in folders { try requireFree(folder) }
     let line = ProgressLine()
     var manifests: [TraceManifest] = []
-    let show: @Sendable (Int, TraceProgress) -> Void = { index, progress in
-      line.show(progress, prefix: "\(index + 1)/\(folders.count) ")
-    }
-    try await extractor.traces(of: pictures, progress: show) { index, result in
-      let manifest = try write(result, writer, folders[index])
-      manifests.append(manifest)
-      line.finish()
-      if !json { try Output.line("\(folders[index])  \(manifest.sample)  \(summary(manifest.fidelity))") }
+    try await device.withEngine { engine in
+      let (extractor, writer) = try prepared(engine)
+      // Where a device was lost, the folders that are complete stay.
+      let done = manifests.count
+      let show: @Sendable (Int, TraceProgress) -> Void = { index, progress in
+        line.show(progress, prefix: "\(done + index + 1)/\(folders.count) ")
+      }
+      try await extractor.traces(of: Array(pictures[done...]), progress: show) { index, result in
+        let manifest = try write(result, writer, folders[done + index])
+        manifests.append(manifest)
+        line.finish()
+        if !json { try Output.line("\(folders[done + index])  \(manifest.sample)  \(summary(manifest.fidelity))") }
+      }
     }
     if json { try Output.json(manifests) }
   }

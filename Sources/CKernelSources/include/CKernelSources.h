@@ -68,3 +68,18 @@ const char *catena_kernel_tensor_fragments(void);
 
 /// The text of Kernels/tensor/convolution.cl.
 const char *catena_kernel_tensor_convolution(void);
+
+/// The text of Kernels/features/features.cl.
+const char *catena_kernel_features_features(void);
+
+/// The text of Kernels/solver/hessian.cl.
+const char *catena_kernel_solver_hessian(void);
+
+/// The text of Kernels/solver/factor.cl.
+const char *catena_kernel_solver_factor(void);
+
+/// The text of Kernels/solver/sweep.cl.
+const char *catena_kernel_solver_sweep(void);
+
+/// The text of Kernels/solver/eliminate.cl.
+const char *catena_kernel_solver_eliminate(void);

@@ -5,6 +5,10 @@ package enum ProblemFamily: String, Sendable, CaseIterable {
   case convolution, convolutionTranspose, matrix, normalization, pool, unary, binary, axes, movement, resize, gate
 }
 
+/// How far a real result may be from the reference's, relative to the largest magnitude in the output. Sums of the
+/// problems' sizes in f32 stay well below; a wrong tap, weight or index is far above.
+package let problemTolerance = 1e-5
+
 /// The problems of a family, from its table of lines.
 package func problems(for family: ProblemFamily) throws -> [Problem] {
   try family.lines.split(separator: "\n").map { try Problem(String($0)) }
@@ -182,6 +186,7 @@ private let binaryLines =
     binary bool xor 3x4 3x4
     binary bool equal 3x4 4
     binary int32 add 3x4 4
+    binary float16 maximum 3x4 3x4
     select 2x3x4 2x3x4 2x3x4
     select 3x1 4 2x1x1
     select scalar 3x4 4
@@ -242,6 +247,11 @@ private let movementLines =
   transpose 2x3x4x5 axes3x1x0x2
   transpose 2x3 axes1x0
   transpose int64 2x3x4 axes2x1x0
+  transpose uint8 2x3x4 axes2x1x0
+  transpose float16 2x3x4 axes2x1x0
+  pad uint8 3x5 begins0x1 ends1x2 constant3
+  pad float16 3x5 begins0x1 ends1x2 constant0.5
+  pad int64 3x5 begins0x1 ends1x2 constant-3
   expand 3x1 2x3x4
   expand 4 3x1
   expand scalar 2x2
@@ -249,6 +259,8 @@ private let movementLines =
   gather 5x7 2x3 axis1
   gather 3x5x4 2x2 axis1 narrow
   gather 6 scalar axis0
+  gather uint8 5x4 3 axis0
+  gather float16 5x4 3 axis0
   gather int64 4 2 axis0
   gatherGradient 5x7 9 axis0
   gatherGradient 5x7 2x3 axis1

@@ -1,0 +1,180 @@
+import CatenaCompute
+import CatenaTensors
+
+extension OpenCLLayerSolver {
+  /// What is added, relative to the mean of the diagonal, where the Hessian as it is cannot be factorised.
+  private static let dampings = [0, 1e-8, 1e-6, 1e-4, 1e-2]
+  /// The smallest pivot over the largest of a factorisation that counts.
+  private static let leastPivot = 1e-12
+  /// Multiply-adds of one launch, so that the device answers soon.
+  private static let launchOperations = 2_000_000_000
+
+  /// Rows that are eliminated at a time: each has a matrix of its own.
+  private static func rowsPerChunk(_ layer: LayerGeometry, in context: OpenCLContext) -> Int {
+    let bytes = min(1 << 30, context.device.largestAllocation / 2)
+    return max(1, min(layer.rows, bytes / (8 * layer.columns * layer.columns)))
+  }
+
+  static func exactBytes(_ layer: LayerGeometry, in context: OpenCLContext) -> Int {
+    let matrix = layer.columns * layer.columns
+    let rows = rowsPerChunk(layer, in: context)
+    return 8 * (3 * layer.groups * matrix + rows * (matrix + layer.columns * (layer.taps + 3)))
+  }
+
+  /// The place in the file's order of each column in the order that blocks are cut from.
+  private var columnOrder: [Int] {
+    guard method.algorithm == .exact(.tap) else { return Array(0..<layer.columns) }
+    return (0..<layer.columns).map { $0 % layer.channels * layer.taps + $0 / layer.channels }
+  }
+
+  /// SPADE with Optimal Brain Compression (Frantar and Alistarh, 2022): every row's blocks are removed greedily, then a
+  /// budget is spent over all rows.
+  func solveExactly(_ dense: [Float], sparsity: Double) throws(ComputeError) -> PrunedLayer {
+    let order = columnOrder
+    let hessian = try factorise(
+      dampings: Self.dampings, order: order, isReversed: false, leastPivot: Self.leastPivot)
+    let products = try queue.numbers(layer.groups * layer.columns * layer.columns)
+    try queue.launch(
+      "inverse_product", [hessian.inverses.argument, products.argument, integers(layer.groups, layer.columns)],
+      items: layer.groups * layer.columns * layer.columns)
+    let inverses = try queue.read(layer.groups * layer.columns * layer.columns, of: 0.0, from: products)
+    var result = dense
+    var loss = 0.0
+    for group in 0..<layer.groups {
+      var rows: [[Double]] = (0..<layer.rows).map { row in
+        order.map { Double(dense[(group * layer.rows + row) * layer.columns + $0]) }
+      }
+      for column in hessian.dead[group] {
+        for row in rows.indices { rows[row][column] = 0 }
+      }
+      let size = layer.columns * layer.columns
+      let elimination = try Elimination(
+        queue, layer, inverse: Array(inverses[group * size..<(group + 1) * size]),
+        rowsPerChunk: Self.rowsPerChunk(layer, in: queue.context), launchOperations: Self.launchOperations)
+      let trajectories = try elimination.trajectories(of: rows)
+      let counts = trajectories.spend(Int((Double(layer.rows * layer.channels) * sparsity).rounded(.up)))
+      let restored = try elimination.restored(rows, trajectories, counts)
+      guard try !elimination.hasFailed() else {
+        throw failure("the inverse Hessian loses its positive pivots while columns are removed")
+      }
+      for (row, values) in restored.enumerated() {
+        for (column, value) in values.enumerated() {
+          result[(group * layer.rows + row) * layer.columns + order[column]] = Float(value)
+        }
+        loss += trajectories.losses[row].prefix(counts[row]).reduce(0, +)
+      }
+    }
+    let level = hessian.levels.max() ?? 0
+    return PrunedLayer(
+      weights: Tensor(result, shape: layer.weightShape), loss: loss, damping: Self.dampings[level],
+      wasDampedFurther: level > 0, deadColumns: hessian.dead.reduce(0) { $0 + $1.count })
+  }
+}
+
+/// In which order every row lost its blocks, and at what loss.
+private struct Trajectories {
+  var order: [[Int32]] = []
+  var losses: [[Double]] = []
+
+  /// How many removals of each row are among the `budget` smallest losses of all; equal ones in order of row and step.
+  func spend(_ budget: Int) -> [Int] {
+    let all = losses.enumerated().flatMap { row, values in values.enumerated().map { (row, $0.offset, $0.element) } }
+    var counts = [Int](repeating: 0, count: losses.count)
+    for (row, _, _) in all.sorted(by: { ($0.2, $0.0, $0.1) < ($1.2, $1.0, $1.1) }).prefix(max(budget, 0)) {
+      counts[row] += 1
+    }
+    return counts
+  }
+}
+
+/// The elimination of one group's rows, as many at a time as there is memory for.
+private struct Elimination {
+  private let queue: SolverQueue
+  private let layer: LayerGeometry
+  private let inverse, matrices, weights, scratch, removed, order, losses, counts, failures: SolverMemory
+  private let chunk: Int
+  private let stepsPerLaunch: Int
+  private var steps: Int { layer.channels }
+
+  init(
+    _ queue: SolverQueue, _ layer: LayerGeometry, inverse values: [Double], rowsPerChunk: Int, launchOperations: Int
+  ) throws(ComputeError) {
+    self.queue = queue
+    self.layer = layer
+    chunk = rowsPerChunk
+    let (columns, steps) = (layer.columns, layer.channels)
+    stepsPerLaunch = max(1, launchOperations / (chunk * layer.taps * columns * columns))
+    inverse = try queue.numbers(columns * columns)
+    matrices = try queue.numbers(chunk * columns * columns)
+    weights = try queue.numbers(chunk * columns)
+    scratch = try queue.numbers(chunk * columns * (layer.taps + 2))
+    removed = try queue.bytes(chunk * steps * 4)
+    order = try queue.bytes(chunk * steps * 4)
+    losses = try queue.numbers(chunk * steps)
+    counts = try queue.bytes(chunk * 4)
+    failures = try queue.bytes(4)
+    try queue.write(values, to: inverse)
+    try queue.write([Int32(0)], to: failures)
+  }
+
+  /// Removes all blocks of every row.
+  func trajectories(of rows: [[Double]]) throws(ComputeError) -> Trajectories {
+    var result = Trajectories()
+    for range in chunks(rows.count) {
+      try begin(rows[range])
+      try run(range.count, follows: false, upTo: steps)
+      let found = try queue.read(range.count * steps, of: Int32(0), from: order)
+      let lost = try queue.read(range.count * steps, of: 0.0, from: losses)
+      for row in 0..<range.count {
+        result.order.append(Array(found[row * steps..<(row + 1) * steps]))
+        result.losses.append(Array(lost[row * steps..<(row + 1) * steps]))
+      }
+    }
+    return result
+  }
+
+  /// Every row after its first counts[row] removals.
+  func restored(
+    _ rows: [[Double]], _ trajectories: Trajectories, _ wanted: [Int]
+  ) throws(ComputeError) -> [[Double]] {
+    var result: [[Double]] = []
+    for range in chunks(rows.count) {
+      try begin(rows[range])
+      try queue.write(Array(trajectories.order[range].joined()), to: order)
+      try queue.write(wanted[range].map { Int32($0) }, to: counts)
+      try run(range.count, follows: true, upTo: wanted[range].max() ?? 0)
+      let values = try queue.read(range.count * layer.columns, of: 0.0, from: weights)
+      for row in 0..<range.count { result.append(Array(values[row * layer.columns..<(row + 1) * layer.columns])) }
+    }
+    return result
+  }
+
+  /// Whether a pivot was not positive.
+  func hasFailed() throws(ComputeError) -> Bool { try queue.read(1, of: Int32(0), from: failures)[0] != 0 }
+
+  private func chunks(_ count: Int) -> [Range<Int>] {
+    stride(from: 0, to: count, by: chunk).map { $0..<min($0 + chunk, count) }
+  }
+
+  private func begin(_ rows: ArraySlice<[Double]>) throws(ComputeError) {
+    try queue.write(Array(rows.joined()), to: weights)
+    try queue.write([Int32](repeating: 0, count: rows.count * steps), to: removed)
+    try queue.launch(
+      "eliminate_begin", [inverse.argument, matrices.argument, integers(rows.count, layer.columns)],
+      items: layer.columns * layer.columns)
+  }
+
+  private func run(_ rows: Int, follows: Bool, upTo end: Int) throws(ComputeError) {
+    for first in stride(from: 0, to: end, by: stepsPerLaunch) {
+      if Task.isCancelled { throw .cancelled }
+      try queue.launch(
+        "eliminate_steps",
+        [
+          matrices.argument, weights.argument, scratch.argument, removed.argument, order.argument, losses.argument,
+          follows ? counts.argument : .memory(nil), failures.argument,
+          integers(layer.columns, layer.taps, first, min(first + stepsPerLaunch, end)),
+        ], groups: rows)
+      try queue.finish()
+    }
+  }
+}
