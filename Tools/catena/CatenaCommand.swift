@@ -22,7 +22,8 @@ struct CatenaCommand: AsyncParsableCommand {
     version: catenaVersion,
     subcommands: [
       DevicesCommand.self, InspectCommand.self, RunCommand.self, ChainCommand.self, VerifyCommand.self,
-      TraceCommand.self, EvaluateCommand.self, ExplainCommand.self, OperatorsCommand.self, BenchCommand.self,
+      TraceCommand.self, TuneRatiosCommand.self, EvaluateCommand.self, ExplainCommand.self, OperatorsCommand.self,
+      BenchCommand.self,
     ])
 
   static func main() async {
