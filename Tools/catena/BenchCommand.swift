@@ -11,7 +11,7 @@ struct BenchCommand: AsyncParsableCommand {
       Absolute times on a shared machine are noise; Tools/bench/compare interleaves these jobs with other engines and \
       reports ratios.
       """,
-    subcommands: [Machine.self, Inference.self, Step.self, Kernels.self, Gates.self])
+    subcommands: [Machine.self, Inference.self, Step.self, Kernels.self, Explain.self, Gates.self])
 }
 
 // MARK: Options
