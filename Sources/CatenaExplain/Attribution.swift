@@ -36,8 +36,8 @@ public struct Attribution: Sendable {
     return (spatial.dropLast().reduce(1, *), spatial.last ?? 1)
   }
 
-  /// One number per pixel of one sample, row by row: the sum of the relevance over the channels, as the measures use it.
-  public func pixelScores(of sample: Int) -> [Float] {
+  /// One number per pixel of one sample, row by row: the sum of the relevance over the channels, or its size.
+  public func pixelScores(of sample: Int, as score: PixelScore = .signed) -> [Float] {
     let channels = relevance.shape[1]
     let pixels = relevance.shape.dimensions.dropFirst(2).reduce(1, *)
     var scores = [Float](repeating: 0, count: pixels)
@@ -47,6 +47,15 @@ public struct Attribution: Sendable {
         for pixel in 0..<pixels { scores[pixel] += values[start + pixel] }
       }
     }
+    if score == .size { for pixel in scores.indices { scores[pixel] = abs(scores[pixel]) } }
     return scores
   }
+}
+
+/// How the channels of a map become one number per pixel.
+public enum PixelScore: String, Sendable, Hashable, Codable, CaseIterable {
+  /// Their sum: for and against the target.
+  case signed
+  /// The absolute value of their sum: how much hangs on the pixel, for or against.
+  case size
 }

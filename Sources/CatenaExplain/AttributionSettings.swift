@@ -4,7 +4,8 @@ import CatenaTensors
 /// The arguments of all methods, with Captum's defaults where Captum has the method.
 public struct AttributionSettings: Sendable {
   /// What "nothing" looks like to the network, C x spatial; `nil` for zeros. Read by integrated gradients, gradient SHAP,
-  /// DeepLIFT and all methods that hide parts of the input.
+  /// DeepLIFT and all methods that hide parts of the input; input times gradient takes the distance from it, as on a
+  /// network whose input is zero there. Methods that multiply by that distance say nothing of pixels of this colour.
   public var baseline: Tensor?
   /// Steps of integrated gradients (Gauss-Legendre quadrature).
   public var steps = 50

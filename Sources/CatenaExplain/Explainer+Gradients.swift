@@ -13,10 +13,12 @@ extension Explainer {
     }
   }
 
+  /// The gradient times the distance from the baseline, which is the input itself where nothing is zero.
   func inputTimesGradient(_ job: AttributionJob) async throws(ExplanationError) -> Attribution {
-    try await mapped(job, .gradient) { sample, gradient, relevance in
+    let baseline = job.baseline
+    return try await mapped(job, .gradient) { sample, gradient, relevance in
       job.samples.copy(sample, to: relevance)
-      for index in gradient.indices { relevance[index] *= gradient[index] }
+      for index in gradient.indices { relevance[index] = (relevance[index] - baseline[index]) * gradient[index] }
     }
   }
 

@@ -96,7 +96,12 @@ public actor Explainer {
       }
       let job = AttributionJob(
         samples: samples, targets: classes, method: method, settings: settings, logits: logits)
-      return try await self.explain(job)
+      let result = try await self.explain(job)
+      guard result.relevance.withElements(of: Float.self, { $0.allSatisfy(\.isFinite) }) else {
+        throw ExplanationError.unsuitableNetwork(
+          "the map of \(method.rawValue) holds NaN or infinite numbers: look at the network's weights")
+      }
+      return result
     }
   }
 
@@ -153,6 +158,9 @@ public actor Explainer {
     try await stream(
       .forward, rows: samples.count, for: .saliency, input: { samples.copy($0, to: $1) },
       consume: { _, row in logits.append(contentsOf: row.logits) })
+    guard logits.allSatisfy(\.isFinite) else {
+      throw .unsuitableNetwork("the logits hold NaN or infinite numbers: look at its weights and at --preprocess")
+    }
     return logits
   }
 

@@ -27,6 +27,23 @@ struct BootstrapTests {
     #expect(abs(interval.lower - 0.475) < 0.004 && abs(interval.upper - 0.685) < 0.004, "\(interval)")
   }
 
+  @Test("of a ratio of means agree with those of the mean where all denominators are one, and scale")
+  func ratios() {
+    let bootstrap = Bootstrap(resamples: 100_000)
+    let ones = Self.agreements.map { _ in 1.0 }
+    let mean = bootstrap.interval(ofMean: Self.divergences)
+    let ratio = bootstrap.interval(ofRatio: Self.divergences, Self.divergences.map { _ in 1.0 })
+    #expect(abs(ratio.estimate - mean.estimate) < 1e-12)
+    #expect(abs(ratio.lower - mean.lower) < 0.002 && abs(ratio.upper - mean.upper) < 0.004, "\(ratio) \(mean)")
+    let halves = bootstrap.interval(ofRatio: Self.agreements, ones.map { $0 * 2 })
+    let whole = bootstrap.interval(ofRatio: Self.agreements, ones)
+    #expect(abs(halves.lower * 2 - whole.lower) < 1e-12 && abs(halves.upper * 2 - whole.upper) < 1e-12)
+    // Numerators in proportion leave no spread.
+    let fixed = bootstrap.interval(ofRatio: Self.agreements.map { $0 * 3 }, Self.agreements)
+    #expect(abs(fixed.lower - 3) < 1e-9 && abs(fixed.upper - 3) < 1e-9)
+    #expect(!bootstrap.interval(ofRatio: [1, 2], [0, 0]).isBounded)
+  }
+
   @Test("are the same for the same seed, and others for another")
   func seeds() {
     let first = Bootstrap(resamples: 500, seed: 1).interval(ofMean: Self.divergences)

@@ -72,6 +72,24 @@ struct AttributionTests {
     }
   }
 
+  @Test("take the distance from the baseline, and score pixels with or without sign")
+  func baseline() async throws {
+    let network = try SampleNetwork.resnet20()
+    let explainer = try network.explainer()
+    let plain = try await explainer.attribution(of: network.samples, method: .inputTimesGradient)
+    let guided = try await explainer.attribution(of: network.samples, method: .saliency)
+    var settings = AttributionSettings()
+    settings.baseline = Tensor([Float](repeating: 0.25, count: 3072), shape: [3, 32, 32])
+    let shifted = try await explainer.attribution(
+      of: network.samples, method: .inputTimesGradient, settings: settings)
+    let (inputs, before, after) = (network.samples.doubles, plain.relevance.doubles, shifted.relevance.doubles)
+    for (index, size) in guided.relevance.doubles.enumerated() where abs(inputs[index]) > 0.1 {
+      #expect(abs(abs(before[index] - after[index]) - 0.25 * size) < 1e-4)
+    }
+    let (signed, sizes) = (shifted.pixelScores(of: 1), shifted.pixelScores(of: 1, as: .size))
+    #expect(signed.contains { $0 < 0 } && sizes == signed.map(abs))
+  }
+
   @Test("that promise completeness add up to the target's change")
   func completeness() async throws {
     let network = try SampleNetwork.resnet20()

@@ -43,6 +43,15 @@ struct LayerCase: Sendable, CustomTestStringConvertible {
       "1x1, stride 2", channels: 9, rows: 6, kernel: [1, 1], source: [7, 8], strides: [2, 2], pads: [0, 0]),
     convolution("groups", channels: 4, rows: 3, kernel: [3, 3], source: [6, 6], pads: [1, 1], groups: 3),
     convolution("depthwise", channels: 1, rows: 2, kernel: [3, 3], source: [7, 7], pads: [1, 1], groups: 5),
+    // Channels that fill registers: products that read the images in place, in one run of positions or several.
+    convolution("3x3 of 16 channels", channels: 16, rows: 2, kernel: [3, 3], source: [12, 11], pads: [1, 1]),
+    convolution(
+      "3x1 of 32 channels, stride 2", channels: 32, rows: 3, kernel: [3, 1], source: [13, 40], strides: [2, 2],
+      pads: [1, 0]),
+    convolution("1x1 of 48 channels", channels: 48, rows: 4, kernel: [1, 1], source: [14, 13], pads: [0, 0]),
+    convolution(
+      "groups of 16 channels", channels: 16, rows: 2, kernel: [2, 3], source: [9, 30], dilations: [2, 1], pads: [1, 1],
+      groups: 2),
     LayerCase(testDescription: "linear", layer: LayerGeometry(linear: 7, features: 12, tokens: 4), images: 9),
   ]
 
@@ -97,6 +106,12 @@ struct LayerSolverTests {
     check(try await test.solved(PruningMethod(.exact(.tap)), sparsity: sparsity), literal)
   }
 
+  @Test("remove single weights where that is asked for", arguments: LayerCase.all.filter { $0.layer.columns <= 60 })
+  func singleWeights(test: LayerCase) async throws {
+    let literal = LiteralSolver(test.layer, test.inputs).exact(test.weights, sparsity: 0.6, blocks: .weight)
+    check(try await test.solved(PruningMethod(.exact(.weight)), sparsity: 0.6), literal)
+  }
+
   private func check(_ solved: PrunedLayer, _ literal: [[Double]]) {
     let values = solved.weights.floats
     let expected = literal.flatMap { $0 }
@@ -119,13 +134,13 @@ struct LayerSolverTests {
 
   @Test(
     "exact loses no more than fast where single weights go, at equal count on the undamped objective",
-    arguments: LayerCase.all.filter { $0.layer.taps == 1 }, [0.25, 0.5, 0.75])
+    arguments: LayerCase.all.filter { $0.layer.groups == 1 }, [0.25, 0.5, 0.75])
   func exactIsBetter(test: LayerCase, sparsity: Double) async throws {
     let literal = LiteralSolver(test.layer, test.inputs)
     let fast = try await test.solved(PruningMethod(.fast), sparsity: sparsity).weights
     let removed = fast.floats.filter { $0 == 0 }.count
     let exact = try await test.solved(
-      PruningMethod(.exact(.kernel)), sparsity: Double(removed) / Double(fast.elementCount))
+      PruningMethod(.exact(.weight)), sparsity: Double(removed) / Double(fast.elementCount))
     #expect(exact.weights.floats.filter { $0 == 0 }.count == removed)
     let losses = (literal.objective(test.weights, fast), literal.objective(test.weights, exact.weights))
     Measured.report("\(test.testDescription) \(sparsity): fast \(losses.0), exact \(losses.1)")
@@ -142,6 +157,29 @@ struct LayerSolverTests {
       let single = try await test.solved(method, sparsity: 0.5, threads: 1).weights
       #expect(zip(first.floats, single.floats).allSatisfy { ($0 == 0) == ($1 == 0) && abs($0 - $1) < 1e-4 })
     }
+  }
+
+  @Test("remember what they eliminated for another ratio, but not for other weights or inputs")
+  func remembered() async throws {
+    let test = LayerCase.all[0]
+    let method = PruningMethod(.exact(.kernel))
+    let solver = try await CPUSolverBackend(threads: 2).makeSolver(for: test.layer, method: method, images: test.images)
+    try await solver.add(test.inputs)
+    for sparsity in [0.3, 0.8, 0.3] {
+      let solved = try await solver.solve(test.weights, sparsity: sparsity)
+      let fresh = try await test.solved(method, sparsity: sparsity)
+      #expect(solved.weights.isBitIdentical(to: fresh.weights) && solved.loss == fresh.loss)
+    }
+    let opposite = Tensor(test.weights.floats.reversed(), shape: test.weights.shape)
+    let other = try await solver.solve(opposite, sparsity: 0.5)
+    let literal = LiteralSolver(test.layer, test.inputs).exact(opposite, sparsity: 0.5)
+    check(other, literal)
+    let more = Tensor(test.inputs.floats.reversed(), shape: test.inputs.shape)
+    try await solver.add(more)
+    let both = Tensor(
+      test.inputs.floats + more.floats, shape: Shape([2 * test.images] + more.shape.dimensions.dropFirst()))
+    check(
+      try await solver.solve(opposite, sparsity: 0.5), LiteralSolver(test.layer, both).exact(opposite, sparsity: 0.5))
   }
 
   @Test("damp what cannot be factorised, and say so: fewer samples than features, or a constant input")

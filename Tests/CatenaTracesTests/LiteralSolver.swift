@@ -99,15 +99,16 @@ struct LiteralSolver {
       var hessian = order.map { row in order.map { hessians[group][row][$0] } }
       var rows = rows(weights, group: group).map { row in order.map { row[$0] } }
       revive(&hessian, &rows)
+      let block = blocks == .weight ? 1 : layer.taps
       var steps: [(loss: Double, row: Int)] = []
       var trajectories: [[[Double]]] = []
       for row in rows.indices {
-        let (losses, states) = eliminated(rows[row], hessian)
+        let (losses, states) = eliminated(rows[row], hessian, block: block)
         steps += losses.map { ($0, row) }
         trajectories.append(states)
       }
       steps.sort { $0.loss < $1.loss }
-      let budget = Int((Double(layer.rows * layer.channels) * sparsity).rounded(.up))
+      let budget = Int((Double(layer.rows * layer.columns / block) * sparsity).rounded(.up))
       return rows.indices.map { row in
         let state = trajectories[row][steps.prefix(budget).filter { $0.row == row }.count]
         var restored = state
@@ -118,10 +119,11 @@ struct LiteralSolver {
   }
 
   /// The losses of all removals of a row, and its weights before the first and after each.
-  private func eliminated(_ row: [Double], _ hessian: [[Double]]) -> (losses: [Double], states: [[Double]]) {
-    let block = layer.taps
+  private func eliminated(
+    _ row: [Double], _ hessian: [[Double]], block: Int
+  ) -> (losses: [Double], states: [[Double]]) {
     var weights = row
-    var alive = Array(0..<layer.channels)
+    var alive = Array(0..<layer.columns / block)
     var losses: [Double] = []
     var states = [weights]
     while !alive.isEmpty {

@@ -22,8 +22,8 @@ struct CatenaCommand: AsyncParsableCommand {
     version: catenaVersion,
     subcommands: [
       DevicesCommand.self, InspectCommand.self, RunCommand.self, ChainCommand.self, VerifyCommand.self,
-      TraceCommand.self, EvaluateCommand.self, ExplainCommand.self, OperatorsCommand.self, BenchCommand.self,
-      TuneCommand.self,
+      TraceCommand.self, TuneRatiosCommand.self, EvaluateCommand.self, ExplainCommand.self, OperatorsCommand.self,
+      BenchCommand.self, TuneCommand.self,
     ])
 
   static func main() async {

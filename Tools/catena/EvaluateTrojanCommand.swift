@@ -9,11 +9,17 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
     discussion: """
       Pastes the trigger (a small picture) into images of other classes, explains \
       the class that the network then predicts, and scores every map by its pixel \
-      AUC against the trigger's place.
+      AUC against the trigger's place: on the network itself, and on a trace of it \
+      for every image, made by each solver.
 
       Example:
         catena evaluate trojan model.onnx 'data.bin#0-399' --preprocess unit \\
-          --trigger patch.npy --target 5 --count 100 --control clean.onnx
+          --trigger patch.npy --target 5 --count 100 --control clean.onnx \\
+          --ratios fast.json --exact-ratios exact.json --baseline 125,123,114
+
+      A pixel scores the size of what a map says of it, for or against, in all \
+      columns alike. Methods that compare with a baseline say nothing of pixels of \
+      its colour: choose one that the trigger does not have.
 
       Only images count that the network does not take for the target by \
       themselves, and takes for it with the trigger. The control network gets the \
@@ -47,6 +53,27 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
   var control: String?
 
   @Option(
+    help: ArgumentHelp("The solvers whose traces are compared with the network, or 'none'.", valueName: "solvers"),
+    transform: SolverList.init(parsing:))
+  var traces = SolverList(solvers: TraceSolver.allCases)
+
+  @OptionGroup var ratios: RatioOptions
+
+  @Option(
+    parsing: .upToNextOption,
+    help: ArgumentHelp("The same for the exact solver, where it differs.", valueName: "ratios"))
+  var exactRatios: [String] = []
+
+  @Option(help: "What the exact solver removes at once from a convolution: kernel, tap or weight.")
+  var blocks: PruningMethod.Blocks?
+
+  @Option(help: "Random views of each image that its traces are made from.")
+  var augmentations: Int?
+
+  @Option(help: "What a pixel scores: 'size' or 'signed', the sum over the channels.")
+  var pixelScore: PixelScore = .size
+
+  @Option(
     help: ArgumentHelp("Methods joined by commas, or 'all'; by default the ten published.", valueName: "names"),
     transform: MethodList.init(parsing:))
   var method = MethodList(methods: AttributionMethod.published)
@@ -62,6 +89,8 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
 
   func validate() throws {
     if count < 1 { throw ValidationError("--count must be at least 1") }
+    if let augmentations, augmentations < 1 { throw ValidationError("--augmentations must be at least 1") }
+    if !exactRatios.isEmpty { try RatioOptions.check(exactRatios, "--exact-ratios") }
     if target < 0 { throw ValidationError("--target counts classes from 0") }
   }
 
@@ -78,9 +107,11 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
     let trojan = try Trojan(
       patch: patch[0], target: target, pictureWidth: pictures[0].width, pictureHeight: pictures[0].height, top: top,
       left: left)
+    // Found out before the work, not after it.
+    if let csv { try Output.makeFolder(csv) }
     let engine = try device.openEngine()
     Output.note(engine.description)
-    func explainer(_ model: ONNXModel) throws -> Explainer {
+    let explainer: @Sendable (ONNXModel) throws -> Explainer = { model in
       try Explainer(model: model, backend: engine.backend, options: engine.compileOptions)
     }
     let dense = try explainer(network)
@@ -89,7 +120,8 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
     }
     let evaluation = TrojanEvaluation(
       trojan: trojan, preprocessing: preprocessing.withoutSteps, methods: method.methods,
-      settings: arguments.settings(bounds: InputBounds(preprocessing)))
+      settings: try arguments.settings(preprocessing, sampleShape: dense.sampleShape), pixelScore: pixelScore)
+    let extractors = try traces.solvers.map { try extractor($0, of: network, preprocessing.withoutSteps, engine) }
     let fooled = try await evaluation.fooled(pictures, by: dense)
     guard !fooled.isEmpty else {
       throw ExplanationError.unsuitableSamples(
@@ -101,20 +133,48 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
       Output.note("only \(scored.count) of \(pictures.count) images are turned by the trigger")
     }
     let line = ProgressLine()
-    var columns: [TrojanEvaluation.Measured] = []
-    for column in [TrojanEvaluation.Column(name: "dense") { _, _ in dense }] {
-      columns.append(
-        try await evaluation.measured(column, on: Array(scored), dense: dense) { line.show(column.name, $0, of: $1) })
+    func measured(
+      _ dense: Explainer, _ extractors: [TraceExtractor], _ name: String
+    ) async throws -> [TrojanEvaluation.Measured] {
+      var columns = [TrojanEvaluation.Column(name: name) { _, _ in dense }]
+      for extractor in extractors {
+        columns.append(try await .traced(by: extractor, explainer: explainer))
+      }
+      var result: [TrojanEvaluation.Measured] = []
+      for column in columns {
+        let title = name == "dense" ? column.name : "\(name), \(column.name)"
+        result.append(
+          try await evaluation.measured(column, on: Array(scored), dense: dense) { line.show(title, $0, of: $1) })
+      }
+      return result
     }
+    let columns = try await measured(dense, extractors, "dense")
     var controls: [TrojanEvaluation.Measured] = []
     if let control {
-      let clean = try explainer(ONNXModel(contentsOf: control))
-      let column = TrojanEvaluation.Column(name: "control") { _, _ in clean }
-      controls.append(
-        try await evaluation.measured(column, on: Array(scored), dense: clean) { line.show(column.name, $0, of: $1) })
+      let clean = try ONNXModel(contentsOf: control)
+      let own = try traces.solvers.map { try extractor($0, of: clean, preprocessing.withoutSteps, engine) }
+      controls = try await measured(explainer(clean), own, "control")
     }
     line.finish()
     try report(TrojanResult(columns: columns, controls: controls, methods: method.methods))
+  }
+
+  private func extractor(
+    _ solver: TraceSolver, of model: ONNXModel, _ preprocessing: Preprocessing, _ engine: Engine
+  ) throws -> TraceExtractor {
+    var settings = TraceSettings()
+    settings.solver = solver
+    settings.blocks = blocks ?? settings.blocks
+    settings.seed = arguments.seed
+    if let augmentations { settings.augmentations = augmentations }
+    settings.setBatch(nil, for: model)
+    // Whether predictions survive is looked at on the picture itself.
+    settings.checkedAugmentations = 0
+    let ratios =
+      solver == .exact && !exactRatios.isEmpty ? try RatioOptions.parse(exactRatios) : try ratios.sparsityRatios()
+    return try TraceExtractor(
+      network: try TraceNetwork(model: model, batch: settings.batch), backend: engine.backend, solvers: engine.solvers,
+      preprocessing: preprocessing, ratios: ratios, settings: settings, options: engine.compileOptions)
   }
 
   private func images(_ samples: [Sample], _ preprocessing: Preprocessing?) throws -> [Image] {
@@ -128,12 +188,35 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
 
   private func report(_ result: TrojanResult) throws {
     if let csv {
-      try FileManager.default.createDirectory(atPath: csv, withIntermediateDirectories: true)
+      try Output.makeFolder(csv)
       for table in result.tables { try AtomicFile.write(Array(table.csv.utf8), to: "\(csv)/\(table.name).csv") }
     }
     if json { try Output.json(result) } else { try Output.line(result.tables.map(\.text).joined(separator: "\n\n")) }
   }
 }
+
+/// Solvers as the command line names them.
+struct SolverList {
+  var solvers: [TraceSolver]
+
+  init(solvers: [TraceSolver]) { self.solvers = solvers }
+
+  @Sendable
+  init(parsing argument: String) throws {
+    if argument == "none" {
+      solvers = []
+      return
+    }
+    solvers = try argument.split(separator: ",", omittingEmptySubsequences: false).map { name in
+      guard let solver = TraceSolver(rawValue: String(name)) else {
+        throw ValidationError("there is no solver '\(name)'; known are fast and exact, or none")
+      }
+      return solver
+    }
+  }
+}
+
+extension PixelScore: ExpressibleByArgument {}
 
 /// All that was measured.
 private struct TrojanResult: Encodable {
@@ -156,12 +239,5 @@ private struct TrojanResult: Encodable {
       tables.append(control)
     }
     self.tables = tables
-  }
-}
-
-extension Preprocessing {
-  /// The same numbers for pictures that have the network's size already: a trigger is pasted into those.
-  fileprivate var withoutSteps: Preprocessing {
-    Preprocessing(channels: channels, divisor: divisor, mean: mean, std: std)
   }
 }

@@ -83,7 +83,7 @@ struct ExplainCommand: AsyncParsableCommand {
     let names = try labels.map { try Labels.read($0) }
     let inputs = try samples.pictures(for: network)
     let directory = try AtomicDirectory(out, replacing: overwrite)
-    let settings = try arguments.settings(bounds: InputBounds(Preprocessing.named(samples.preprocess)))
+    let preprocessing = try Preprocessing.named(samples.preprocess)
     let folder = directory.temporaryPath
     let line = ProgressLine()
     let summary = try await device.withEngine { engine in
@@ -93,6 +93,7 @@ struct ExplainCommand: AsyncParsableCommand {
       }
       var networks = [ExplanationRun.Network(title: title(of: model), explainer: try explainer(network))]
       if let other, let with { networks.append(.init(title: title(of: with), explainer: try explainer(other))) }
+      let settings = try arguments.settings(preprocessing, sampleShape: networks[0].explainer.sampleShape)
       let run = ExplanationRun(
         networks: networks, inputs: inputs, methods: method.methods, settings: settings, classNames: names)
       return try await run.write(into: folder, target: target) { stage, completed, total in
@@ -150,6 +151,13 @@ struct MethodOptions: ParsableArguments {
   @Option(help: "Masks of rise.")
   var masks: Int?
 
+  @Option(
+    help: ArgumentHelp(
+      "The colour that stands for nothing, as R,G,B from 0 to 255; by default zeros in the network's units.",
+      valueName: "colour"),
+    transform: BaselineColour.init(parsing:))
+  var baseline: BaselineColour?
+
   @Option(help: "Seed of everything random.")
   var seed: UInt64 = 0
 
@@ -164,9 +172,11 @@ struct MethodOptions: ParsableArguments {
     if let noise, !(noise >= 0 && noise.isFinite) { throw ValidationError("--noise must be 0 or more") }
   }
 
-  func settings(bounds: InputBounds) -> AttributionSettings {
+  /// The arguments for a network that reads pictures of `sampleShape` behind `preprocessing`.
+  func settings(_ preprocessing: Preprocessing, sampleShape: Shape) throws -> AttributionSettings {
     var settings = AttributionSettings()
-    settings.inputBounds = bounds
+    settings.inputBounds = InputBounds(preprocessing)
+    settings.baseline = try baseline?.tensor(preprocessing, sampleShape: sampleShape)
     settings.layer = layer
     settings.seed = seed
     if let steps { settings.steps = steps }
@@ -179,6 +189,34 @@ struct MethodOptions: ParsableArguments {
     if let masks { settings.masks = masks }
     return settings
   }
+}
+
+/// A colour as the command line names it.
+struct BaselineColour {
+  private let levels: [UInt8]
+
+  @Sendable
+  init(parsing argument: String) throws {
+    levels = argument.split(separator: ",").compactMap { UInt8($0.trimmingCharacters(in: .whitespaces)) }
+    guard levels.count == 3, argument.filter({ $0 == "," }).count == 2 else {
+      throw ValidationError("write a colour as three levels from 0 to 255, as in 125,123,114")
+    }
+  }
+
+  /// What a network reads of a picture of this colour.
+  func tensor(_ preprocessing: Preprocessing, sampleShape: Shape) throws -> Tensor {
+    guard sampleShape.rank == 3, sampleShape[0] == 3 else {
+      throw ExplanationError.badArgument("--baseline is a colour; the network reads \(sampleShape) and no RGB pictures")
+    }
+    let pixels = (0..<sampleShape[1] * sampleShape[2]).flatMap { _ in levels }
+    let picture = Image(width: sampleShape[2], height: sampleShape[1], pixels: pixels)
+    return try preprocessing.withoutSteps.tensor(of: [picture]) { _ in "--baseline" }.reshaped(to: sampleShape)
+  }
+}
+
+extension Preprocessing {
+  /// The same numbers for pictures that have the network's size already.
+  var withoutSteps: Preprocessing { Preprocessing(channels: channels, divisor: divisor, mean: mean, std: std) }
 }
 
 /// Methods as the command line names them.

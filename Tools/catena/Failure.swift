@@ -47,7 +47,8 @@ func reportingFailures(
   }
 }
 
-private func isCancellation(_ error: any Error) -> Bool {
+/// Whether a task was cancelled, which is what Ctrl-C does.
+func isCancellation(_ error: any Error) -> Bool {
   if case ComputeError.cancelled = error { return true }
   if case ExplanationError.compute(.cancelled) = error { return true }
   return error is CancellationError

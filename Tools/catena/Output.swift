@@ -37,6 +37,16 @@ enum Output {
     return 0
   }
 
+  /// Makes a folder, and those above it, unless it is there.
+  static func makeFolder(_ path: String) throws(FileError) {
+    do { try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true) } catch {
+      throw FileError(.unwritable, path, "the folder cannot be made: \(error.localizedDescription)")
+    }
+    guard FileManager.default.isWritableFile(atPath: path) else {
+      throw FileError(.unwritable, path, "nothing can be written into this folder")
+    }
+  }
+
   static func percent(_ fraction: Double) -> String { String(format: "%.1f %%", fraction * 100) }
 
   static func bytes(_ count: Int) -> String {

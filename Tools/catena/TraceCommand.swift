@@ -21,7 +21,8 @@ struct TraceCommand: AsyncParsableCommand {
       --ratios is 'uniform S' (the part S of every layer's connections is removed), \
       'published' (the ratios tuned for ResNet-50; other networks by relative depth) or \
       a .json file of ratios by layer, as in { "conv1": 0.9 }. A narrow network does \
-      not bear the published ratios: look at 'prediction' in the output.
+      not bear the published ratios: look at 'prediction' in the output, and let \
+      'catena tune-ratios' find what it bears.
 
       \(SampleOptions.explanation)
       """)
@@ -34,15 +35,12 @@ struct TraceCommand: AsyncParsableCommand {
   @Option(help: "fast: column by column. exact: greedy, slower, closer to the dense network.")
   var solver: TraceSolver = .fast
 
-  @Option(
-    parsing: .upToNextOption,
-    help: ArgumentHelp("How much is removed: 'uniform S', 'published' or a .json file.", valueName: "ratios"))
-  var ratios: [String] = ["published"]
+  @OptionGroup var ratios: RatioOptions
 
   @Option(help: "Random views of the picture on which the layers' responses are preserved.")
   var augmentations: Int?
 
-  @Option(help: "What the exact solver removes at once from a convolution: kernel or tap.")
+  @Option(help: "What the exact solver removes at once from a convolution: kernel, tap or weight.")
   var blocks: PruningMethod.Blocks?
 
   @Flag(help: "Count and damp exactly as the published code does.")
@@ -69,14 +67,7 @@ struct TraceCommand: AsyncParsableCommand {
     if let augmentations, augmentations < 1 { throw ValidationError("--augmentations must be at least 1") }
     if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
     if blocks != nil, solver != .exact { throw ValidationError("--blocks belongs to --solver exact") }
-    if compat, blocks == .kernel { throw ValidationError("--compat cuts blocks as --blocks tap does") }
-    if ratios.first == "uniform" {
-      guard ratios.count == 2, Double(ratios[1]) != nil else {
-        throw ValidationError("write --ratios uniform S, as in --ratios uniform 0.8")
-      }
-    } else if ratios.count != 1 {
-      throw ValidationError("--ratios is 'uniform S', 'published' or one .json file")
-    }
+    if compat, let blocks, blocks != .tap { throw ValidationError("--compat cuts blocks as --blocks tap does") }
   }
 
   func run() async throws {
@@ -84,24 +75,15 @@ struct TraceCommand: AsyncParsableCommand {
     try await reportingFailures(of: model) { try await command.extract() }
   }
 
-  private var settings: TraceSettings {
+  private func settings(for source: ONNXModel) -> TraceSettings {
     var settings = TraceSettings()
     settings.solver = solver
     settings.isCompatible = compat
     settings.blocks = compat ? .tap : blocks ?? settings.blocks
     settings.seed = seed
     if let augmentations { settings.augmentations = augmentations }
-    if let batch { settings.batch = batch }
-    settings.batch = min(settings.batch, settings.augmentations)
+    settings.setBatch(batch, for: source)
     return settings
-  }
-
-  private func sparsityRatios() throws -> SparsityRatios {
-    switch ratios[0] {
-    case "uniform": .uniform(Double(ratios[1]) ?? 0)
-    case "published": .published
-    default: try SparsityRatios.read(ratios[0])
-    }
   }
 
   private func extract() async throws {
@@ -112,10 +94,11 @@ struct TraceCommand: AsyncParsableCommand {
   /// The extractor and what writes its traces.
   private func prepared(_ engine: Engine) throws -> (TraceExtractor, TraceWriter) {
     let source = try ONNXModel(contentsOf: model)
+    let settings = settings(for: source)
     Output.note("\(engine.description)")
     let extractor = try TraceExtractor(
       network: try TraceNetwork(model: source, batch: settings.batch), backend: engine.backend, solvers: engine.solvers,
-      preprocessing: try samples.preprocessing(), ratios: try sparsityRatios(), settings: settings,
+      preprocessing: try samples.preprocessing(), ratios: try ratios.sparsityRatios(), settings: settings,
       options: engine.compileOptions)
     let origin = TraceOrigin(
       modelFile: URL(fileURLWithPath: model).lastPathComponent, preprocessing: try samples.preprocessingDescription(),
@@ -138,13 +121,16 @@ struct TraceCommand: AsyncParsableCommand {
 
   /// One folder per picture, each complete or absent: what is done when the work is stopped stays.
   private func extractAll(_ pictures: [TraceSample]) async throws {
-    try FileManager.default.createDirectory(atPath: out, withIntermediateDirectories: true)
     let folders = folders(pictures.count)
-    for folder in folders { try requireFree(folder) }
     let line = ProgressLine()
     var manifests: [TraceManifest] = []
     try await device.withEngine { engine in
       let (extractor, writer) = try prepared(engine)
+      if manifests.isEmpty {
+        try extractor.check(pictures)
+        try Output.makeFolder(out)
+        for folder in folders { try requireFree(folder) }
+      }
       // Where a device was lost, the folders that are complete stay.
       let done = manifests.count
       let show: @Sendable (Int, TraceProgress) -> Void = { index, progress in
@@ -209,9 +195,6 @@ struct TraceCommand: AsyncParsableCommand {
       """)
   }
 }
-
-extension TraceSolver: ExpressibleByArgument {}
-extension PruningMethod.Blocks: ExpressibleByArgument {}
 
 extension ProgressLine {
   /// Shows how far a trace is.

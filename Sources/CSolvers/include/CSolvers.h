@@ -15,6 +15,38 @@ void catena_pack_columns(
   const float *source, int64_t images, int64_t height, int64_t width, int64_t channels, int64_t first, int64_t step,
   int64_t columns, void *destination, bool is_double);
 
+// Positions of an image, rows by columns, and the distance from each to its partner.
+typedef struct {
+  int64_t first_row, row_step, rows, row_distance, first_column, column_step, columns, column_distance;
+} catena_cell;
+typedef struct {
+  int64_t images, height, width, groups;
+  // Channels of one group.
+  int64_t channels;
+  const catena_cell *cells;
+  // The cells' indices in the order in which they are shared out: the largest first.
+  const int32_t *order;
+  int64_t count;
+  // Whether sums are f64, else f32.
+  bool is_double;
+} catena_cells;
+// sums[g][k] += sum over images and the positions p of cell k of x(p) x(p + distance)^T, channels of group g, from
+// channels-last images; of a symmetric one the lower triangle at least. Only where `catena_can_add_cells`.
+bool catena_can_add_cells(int64_t channels, int64_t groups);
+void catena_add_cells(const catena_cells *problem, const float *source, void *sums);
+
+// target += sum over parts of left^T right: `size` columns of rows that are `stride` elements apart, `positions` rows in
+// every part, `part_step` elements from one part to the next. f64 or f32; of a symmetric one the lower triangle.
+typedef struct {
+  const void *left, *right;
+  int64_t positions, parts, part_step;
+  void *target;
+  bool is_symmetric;
+} catena_product;
+// Products with different targets, begun in the order of the indices `order`.
+void catena_add_products(
+  const catena_product *products, const int32_t *order, int64_t count, int64_t size, int64_t stride, bool is_double);
+
 // blocks[t][u][c] += sum over positions of tap t times tap u of channel c, for t <= u, in f64: the Hessians of a
 // depthwise convolution. Geometry: height, width.
 typedef struct {

@@ -17,6 +17,16 @@ private final class CancellationFlag: @unchecked Sendable {
   func raise() { pointer.pointee = true }
 }
 
+/// What one group's elimination found: it does not depend on how much is to be removed in the end.
+struct Elimination {
+  /// The place of the damping that let the factorisation succeed.
+  let level: Int
+  /// Per row and step, the loss.
+  let losses: [Double]
+  /// Per row and step, the removed block.
+  let order: [Int32]
+}
+
 /// The double matrices of one group's elimination.
 private struct ExactMemory {
   let hessian, inverse, weights, restored, losses: UnsafeMutablePointer<Double>
@@ -30,30 +40,37 @@ extension CPULayerSolver {
   /// The smallest pivot over the largest of a factorisation that counts.
   private static let leastPivot = 1e-12
 
-  private static func eliminationBytes(_ layer: LayerGeometry, threads: Int) -> Int {
+  private static func eliminationBytes(_ layer: LayerGeometry, _ method: PruningMethod, threads: Int) -> Int {
     var problem = catena_elimination()
-    (problem.rows, problem.columns, problem.block) = (Int64(layer.rows), Int64(layer.columns), Int64(layer.taps))
+    (problem.rows, problem.columns) = (Int64(layer.rows), Int64(layer.columns))
+    problem.block = Int64(method.blockColumns(of: layer))
     return catena_elimination_scratch_bytes(&problem, Int32(threads))
   }
 
+  /// Bytes of what is kept of the eliminations of all groups: loss and block of every step.
+  static func eliminatedBytes(_ layer: LayerGeometry, _ method: PruningMethod) -> Int {
+    12 * layer.groups * layer.rows * method.steps(of: layer)
+  }
+
   /// Bytes of one group's matrices and of all threads' rows.
-  static func exactBytes(_ layer: LayerGeometry, threads: Int) -> Int {
+  static func exactBytes(_ layer: LayerGeometry, _ method: PruningMethod, threads: Int) -> Int {
     let matrices = 2 * layer.columns * layer.columns + 2 * layer.rows * layer.columns
-    return 8 * (matrices + 2 * layer.rows * layer.channels + 16) + eliminationBytes(layer, threads: threads)
+    return 8 * (matrices + 2 * layer.rows * method.steps(of: layer) + 16)
+      + eliminationBytes(layer, method, threads: threads)
   }
 
   private func memory() -> ExactMemory {
-    let (rows, columns) = (layer.rows, layer.columns)
-    let base = scratch.bytes(Self.exactBytes(layer, threads: threads)).assumingMemoryBound(to: Double.self)
+    let (rows, columns, steps) = (layer.rows, layer.columns, method.steps(of: layer))
+    let base = scratch.bytes(Self.exactBytes(layer, method, threads: threads)).assumingMemoryBound(to: Double.self)
     let inverse = base + columns * columns
     let weights = inverse + columns * columns
     let restored = weights + rows * columns
     let losses = restored + rows * columns
-    let order = losses + rows * layer.channels
+    let order = losses + rows * steps
     return ExactMemory(
       hessian: base, inverse: inverse, weights: weights, restored: restored, losses: losses,
       order: UnsafeMutableRawPointer(order).assumingMemoryBound(to: Int32.self),
-      scratch: UnsafeMutableRawPointer(order + rows * layer.channels))
+      scratch: UnsafeMutableRawPointer(order + rows * steps))
   }
 
   /// The place in the file's order of each column in the order that blocks are cut from.
@@ -79,6 +96,7 @@ extension CPULayerSolver {
     _ weights: Tensor, _ sparsity: Double, _ flag: CancellationFlag
   ) throws(ComputeError) -> PrunedLayer {
     var result = PrunedLayer(weights: weights, loss: 0, damping: 0, wasDampedFurther: false, deadColumns: 0)
+    forgetEliminations(ofOther: weights)
     let dense = weights.elements(of: Float.self)
     let groupSize = layer.rows * layer.columns
     result.weights = try Tensor(elementType: .float32, shape: weights.shape) { (bytes) throws(ComputeError) in
@@ -97,12 +115,14 @@ extension CPULayerSolver {
     _ target: UnsafeMutableBufferPointer<Float>, _ result: inout PrunedLayer
   ) throws(ComputeError) {
     let (rows, columns, order, memory) = (layer.rows, layer.columns, columnOrder, memory())
+    let steps = method.steps(of: layer)
     var counts = [Int64](repeating: 0, count: rows)
     var problem = catena_elimination(
-      rows: Int64(rows), columns: Int64(columns), block: Int64(layer.taps), hessian: memory.hessian,
+      rows: Int64(rows), columns: Int64(columns), block: Int64(method.blockColumns(of: layer)), hessian: memory.hessian,
       inverse: memory.inverse, weights: memory.weights)
-    let budget = Int64((Double(rows * layer.channels) * sparsity).rounded(.up))
-    for level in Self.dampings.indices {
+    let budget = Int64((Double(rows * steps) * sparsity).rounded(.up))
+    let known = eliminations[group]
+    for level in Self.dampings.indices where level >= known?.level ?? 0 {
       guard let dead = try factorise(group, level: level, memory) else { continue }
       for row in 0..<rows {
         for column in 0..<columns {
@@ -110,16 +130,24 @@ extension CPULayerSolver {
         }
         for column in dead { memory.weights[row * columns + column] = 0 }
       }
-      let isDone = catena_eliminate(&problem, memory.losses, memory.order, memory.scratch, flag.pointer)
-      if flag.pointer.pointee { throw .cancelled }
-      guard isDone else { continue }
-      catena_spend_budget(memory.losses, Int64(rows), Int64(layer.channels), budget, &counts)
+      if let known {
+        memory.losses.update(from: known.losses, count: known.losses.count)
+        memory.order.update(from: known.order, count: known.order.count)
+      } else {
+        let isDone = catena_eliminate(&problem, memory.losses, memory.order, memory.scratch, flag.pointer)
+        if flag.pointer.pointee { throw .cancelled }
+        guard isDone else { continue }
+        eliminations[group] = Elimination(
+          level: level, losses: Array(UnsafeBufferPointer(start: memory.losses, count: rows * steps)),
+          order: Array(UnsafeBufferPointer(start: memory.order, count: rows * steps)))
+      }
+      catena_spend_budget(memory.losses, Int64(rows), Int64(steps), budget, &counts)
       guard catena_restore_rows(&problem, memory.order, counts, memory.restored, memory.scratch) else { continue }
       for row in 0..<rows {
         for column in 0..<columns {
           target[row * columns + order[column]] = Float(memory.restored[row * columns + column])
         }
-        for step in 0..<Int(counts[row]) { result.loss += memory.losses[row * layer.channels + step] }
+        for step in 0..<Int(counts[row]) { result.loss += memory.losses[row * steps + step] }
       }
       result.damping = max(result.damping, damping(level, memory.hessian))
       result.wasDampedFurther = result.wasDampedFurther || level > 0
@@ -173,4 +201,14 @@ extension CPULayerSolver {
     var rounded = (0..<layer.columns * layer.columns).map { Float(hessian[$0]) }
     return catena_upper_factor(&rounded, Int64(layer.columns))
   }
+}
+
+extension PruningMethod {
+  /// Columns that the exact algorithm removes at once.
+  fileprivate func blockColumns(of layer: LayerGeometry) -> Int {
+    algorithm == .exact(.weight) ? 1 : layer.taps
+  }
+
+  /// Removals that empty a row.
+  fileprivate func steps(of layer: LayerGeometry) -> Int { layer.columns / blockColumns(of: layer) }
 }

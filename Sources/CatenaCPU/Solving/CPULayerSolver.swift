@@ -15,6 +15,9 @@ actor CPULayerSolver: LayerSolver {
   private let plan: HessianPlan
   private let products: HessianProducts
   private(set) var images = 0
+  /// The exact solver's, by group, and the weights that they are of: another ratio needs no other elimination.
+  var eliminations: [Int: Elimination] = [:]
+  private var eliminatedWeights: Tensor?
 
   nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
 
@@ -29,7 +32,7 @@ actor CPULayerSolver: LayerSolver {
     self.scratch = scratch
     plan = HessianPlan(layer)
     products = HessianProducts(layer, plan, isDouble: method.isExact)
-    accumulatorBytes = products.byteCount
+    accumulatorBytes = products.byteCount + (method.isExact ? Self.eliminatedBytes(layer, method) : 0)
     workingBytes = max(products.packedBytes(images: images), Self.solvingBytes(layer, method, threads: threads))
   }
 
@@ -37,6 +40,7 @@ actor CPULayerSolver: LayerSolver {
     let expected: Shape = [inputs.shape[0], layer.source[0], layer.source[1], layer.groups * layer.channels]
     precondition(inputs.shape == expected && inputs.elementType == .float32, "\(inputs.shape) is not \(expected)")
     images += inputs.shape[0]
+    eliminatedWeights = nil
     inputs.withElements(of: Float.self) { values in
       guard let source = values.baseAddress, inputs.elementCount > 0 else { return }
       products.add(source, images: inputs.shape[0], scratch: scratch)
@@ -52,6 +56,13 @@ actor CPULayerSolver: LayerSolver {
       ? try await solveExactly(weights, sparsity: sparsity) : try solveFast(weights, sparsity: sparsity)
   }
 
+  /// Forgets what was eliminated from other weights, or before the last images came.
+  func forgetEliminations(ofOther weights: Tensor) {
+    if let known = eliminatedWeights, known.isBitIdentical(to: weights) { return }
+    eliminations = [:]
+    eliminatedWeights = weights
+  }
+
   /// Writes the Hessian of a group, rows and columns in the order (channel, tap).
   func assemble(group: Int, into hessian: UnsafeMutableRawPointer) {
     products.assemble(group: group, scale: 2 / Double(images), into: hessian)
@@ -62,7 +73,7 @@ actor CPULayerSolver: LayerSolver {
   }
 
   private static func solvingBytes(_ layer: LayerGeometry, _ method: PruningMethod, threads: Int) -> Int {
-    method.isExact ? exactBytes(layer, threads: threads) : fastBytes(layer)
+    method.isExact ? exactBytes(layer, method, threads: threads) : fastBytes(layer)
   }
 }
 

@@ -1,4 +1,3 @@
-import COpenBLAS
 import CSolvers
 import CatenaCompute
 import CatenaTensors
@@ -10,6 +9,11 @@ final class HessianProducts: @unchecked Sendable {
   private let plan: HessianPlan
   private let isDouble: Bool
   private let isDepthwise: Bool
+  /// Whether the images are read where they lie.
+  private let isInPlace: Bool
+  private let cells: [catena_cell]
+  /// The cells, those of the most positions first.
+  private let order: [Int32]
   private let memory: UnsafeMutableRawBufferPointer
 
   var byteCount: Int { memory.count }
@@ -19,6 +23,10 @@ final class HessianProducts: @unchecked Sendable {
     self.plan = plan
     isDepthwise = layer.channels == 1 && layer.groups > 1
     self.isDouble = isDouble
+    let cells = plan.cells.map { catena_cell($0, plan.columnRuns) }
+    self.cells = cells
+    order = cells.indices.sorted { (cells[$0].positions, $1) > (cells[$1].positions, $0) }.map(Int32.init)
+    isInPlace = !isDepthwise && catena_can_add_cells(Int64(layer.channels), Int64(layer.groups))
     let elements =
       isDepthwise
       ? layer.taps * layer.taps * layer.groups : layer.groups * plan.cells.count * layer.channels * layer.channels
@@ -45,7 +53,7 @@ final class HessianProducts: @unchecked Sendable {
 
   /// Bytes of the gathered columns of `images` images.
   func packedBytes(images: Int) -> Int {
-    if isDepthwise || (isPointwise && !isDouble) { return 0 }
+    if isDepthwise || isInPlace || (isPointwise && !isDouble) { return 0 }
     let columns = isPointwise ? layer.source[1] : plan.columnRuns.reduce(0) { $0 + $1.count }
     return images * layer.source[0] * columns * channels * elementBytes
   }
@@ -54,6 +62,8 @@ final class HessianProducts: @unchecked Sendable {
   func add(_ source: UnsafePointer<Float>, images: Int, scratch: SolverScratch) {
     if isDepthwise {
       addDepthwise(source, images: images)
+    } else if isInPlace {
+      addInPlace(source, images: images)
     } else if isPointwise {
       addPointwise(source, images: images, scratch: scratch)
     } else {
@@ -72,6 +82,18 @@ final class HessianProducts: @unchecked Sendable {
     }
   }
 
+  private func addInPlace(_ source: UnsafePointer<Float>, images: Int) {
+    cells.withUnsafeBufferPointer { cells in
+      order.withUnsafeBufferPointer { order in
+        var problem = catena_cells(
+          images: Int64(images), height: Int64(layer.source[0]), width: Int64(layer.source[1]),
+          groups: Int64(layer.groups), channels: Int64(layer.channels), cells: cells.baseAddress,
+          order: order.baseAddress, count: Int64(cells.count), is_double: isDouble)
+        catena_add_cells(&problem, source, address)
+      }
+    }
+  }
+
   private func addPointwise(_ source: UnsafePointer<Float>, images: Int, scratch: SolverScratch) {
     let pixels = images * layer.source[0] * layer.source[1]
     var matrix = UnsafeRawPointer(source)
@@ -81,73 +103,64 @@ final class HessianProducts: @unchecked Sendable {
         source, 1, 1, Int64(pixels), Int64(channels), 0, 1, Int64(pixels), packed, true)
       matrix = UnsafeRawPointer(packed)
     }
-    for group in 0..<layer.groups {
-      multiply(matrix, matrix, positions: pixels, group: group, cell: 0, isSymmetric: true)
-    }
+    let side = HessianPlan.Side(start: matrix, positions: pixels, parts: 1, partStep: 0)
+    add([product(side, side.start, group: 0, cell: 0, isSymmetric: true)])
   }
 
   private func addConvolution(_ source: UnsafePointer<Float>, images: Int, scratch: SolverScratch) {
-    let packed = scratch.bytes(packedBytes(images: images))
+    let packed = UnsafeRawPointer(scratch.bytes(packedBytes(images: images)))
     var offsets: [Int] = []
     var next = 0
     for run in plan.columnRuns {
       catena_pack_columns(
         source, Int64(images), Int64(layer.source[0]), Int64(layer.source[1]), Int64(channels), Int64(run.first),
-        Int64(run.step), Int64(run.count), packed + next, isDouble)
+        Int64(run.step), Int64(run.count), UnsafeMutableRawPointer(mutating: packed) + next, isDouble)
       offsets.append(next)
       next += images * layer.source[0] * run.count * channels * elementBytes
     }
-    for (index, cell) in plan.cells.enumerated() {
-      let pixels = images * plan.columnRuns[cell.leftColumns].count
-      let rowBytes = pixels * channels * elementBytes
-      let left = packed + offsets[cell.leftColumns] + cell.rows.first * rowBytes
-      let right = packed + offsets[cell.rightColumns] + (cell.rows.first + cell.rowDistance) * rowBytes
-      // Neighbouring rows are one matrix.
-      let parts = cell.rows.step == 1 ? 1 : cell.rows.count
-      let positions = cell.rows.count / parts * pixels
-      for part in 0..<parts {
-        let distance = part * cell.rows.step * rowBytes
-        for group in 0..<layer.groups {
-          multiply(
-            left + distance, right + distance, positions: positions, group: group, cell: index,
-            isSymmetric: cell.isSymmetric)
-        }
-      }
-    }
+    add(
+      plan.cells.enumerated().map { index, cell in
+        let pixels = images * plan.columnRuns[cell.leftColumns].count
+        let rowBytes = pixels * channels * elementBytes
+        let right = packed + offsets[cell.rightColumns] + (cell.rows.first + cell.rowDistance) * rowBytes
+        // Neighbouring rows are one matrix.
+        let parts = cell.rows.step == 1 ? 1 : cell.rows.count
+        let left = HessianPlan.Side(
+          start: packed + offsets[cell.leftColumns] + cell.rows.first * rowBytes,
+          positions: cell.rows.count / parts * pixels, parts: parts, partStep: cell.rows.step * pixels * channels)
+        return product(left, right, group: 0, cell: index, isSymmetric: cell.isSymmetric)
+      })
   }
 
   private func place(group: Int, cell: Int) -> UnsafeMutableRawPointer {
     address + (group * plan.cells.count + cell) * layer.channels * layer.channels * elementBytes
   }
 
-  /// cell += left^T right over `positions` pixels; of a symmetric one the lower triangle.
-  private func multiply(
-    _ left: UnsafeRawPointer, _ right: UnsafeRawPointer, positions: Int, group: Int, cell: Int, isSymmetric: Bool
-  ) {
-    let (size, stride, count) = (Int32(layer.channels), Int32(channels), Int32(positions))
-    let first = group * layer.channels * elementBytes
-    let target = place(group: group, cell: cell)
-    if isDouble {
-      let a = (left + first).assumingMemoryBound(to: Double.self)
-      let b = (right + first).assumingMemoryBound(to: Double.self)
-      let c = target.assumingMemoryBound(to: Double.self)
-      if isSymmetric {
-        cblas_dsyrk(CblasRowMajor, CblasLower, CblasTrans, size, count, 1, a, stride, 1, c, size)
-      } else {
-        cblas_dgemm(
-          CblasRowMajor, CblasTrans, CblasNoTrans, size, size, count, 1, a, stride, b, stride, 1, c, size)
+  private func product(
+    _ left: HessianPlan.Side, _ right: UnsafeRawPointer, group: Int, cell: Int, isSymmetric: Bool
+  ) -> catena_product {
+    catena_product(
+      left: left.start, right: right, positions: Int64(left.positions), parts: Int64(left.parts),
+      part_step: Int64(left.partStep), target: place(group: group, cell: cell), is_symmetric: isSymmetric)
+  }
+
+  /// Adds the products of all groups; given are those of the first, one per cell.
+  private func add(_ first: [catena_product]) {
+    var products: [catena_product] = []
+    var sequence: [Int32] = []
+    for group in 0..<layer.groups {
+      let shift = group * layer.channels * elementBytes
+      for (cell, product) in first.enumerated() {
+        var product = product
+        product.left += shift
+        product.right += shift
+        product.target = place(group: group, cell: cell)
+        products.append(product)
       }
-    } else {
-      let a = (left + first).assumingMemoryBound(to: Float.self)
-      let b = (right + first).assumingMemoryBound(to: Float.self)
-      let c = target.assumingMemoryBound(to: Float.self)
-      if isSymmetric {
-        cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, size, count, 1, a, stride, 1, c, size)
-      } else {
-        cblas_sgemm(
-          CblasRowMajor, CblasTrans, CblasNoTrans, size, size, count, 1, a, stride, b, stride, 1, c, size)
-      }
+      sequence += order.map { Int32(group * first.count) + $0 }
     }
+    catena_add_products(
+      products, sequence, Int64(products.count), Int64(layer.channels), Int64(channels), isDouble)
   }
 
   // MARK: Assembly
@@ -195,4 +208,26 @@ final class HessianProducts: @unchecked Sendable {
       }
     }
   }
+}
+
+extension HessianPlan {
+  /// Where a product's rows lie.
+  fileprivate struct Side {
+    var start: UnsafeRawPointer
+    var positions: Int
+    var parts: Int
+    var partStep: Int
+  }
+}
+
+extension catena_cell {
+  fileprivate init(_ cell: HessianPlan.Cell, _ runs: [HessianPlan.Run]) {
+    let (left, right) = (runs[cell.leftColumns], runs[cell.rightColumns])
+    self.init(
+      first_row: Int64(cell.rows.first), row_step: Int64(cell.rows.step), rows: Int64(cell.rows.count),
+      row_distance: Int64(cell.rowDistance), first_column: Int64(left.first), column_step: Int64(left.step),
+      columns: Int64(left.count), column_distance: Int64(right.first - left.first))
+  }
+
+  fileprivate var positions: Int64 { rows * columns }
 }

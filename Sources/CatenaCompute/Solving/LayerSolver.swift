@@ -15,6 +15,8 @@ public struct PruningMethod: Sendable, Hashable {
     case kernel
     /// As many columns as a kernel has, in the order (tap, channel): the published code's blocks.
     case tap
+    /// Single weights.
+    case weight
   }
   /// The algorithm.
   public var algorithm: Algorithm

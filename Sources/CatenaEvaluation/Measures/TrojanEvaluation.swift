@@ -45,12 +45,16 @@ public struct TrojanEvaluation: Sendable {
   public var methods: [AttributionMethod]
   /// Their arguments.
   public var settings: AttributionSettings
+  /// What a pixel scores, in all columns and by all methods. By its size: whether a trigger's pixel speaks for its class
+  /// by being bright or by being dark, and with which sign a method says so, is not what is asked.
+  public var pixelScore: PixelScore
 
   /// An evaluation.
   public init(
     trojan: Trojan, preprocessing: Preprocessing, methods: [AttributionMethod] = AttributionMethod.published,
-    settings: AttributionSettings = AttributionSettings()
+    settings: AttributionSettings = AttributionSettings(), pixelScore: PixelScore = .size
   ) {
+    self.pixelScore = pixelScore
     self.trojan = trojan
     self.preprocessing = preprocessing
     self.methods = methods
@@ -97,7 +101,7 @@ public struct TrojanEvaluation: Sendable {
       result.keepsPrediction.append(try await predictions([triggered], by: network) == target)
       for method in methods {
         let scores = try await network.attribution(of: input, method: method, targets: target, settings: settings)
-          .pixelScores(of: 0)
+          .pixelScores(of: 0, as: pixelScore)
         guard let area = PixelMeasures.rocAUC(scores, mask: mask) else {
           preconditionFailure("the patch is a part of the picture")
         }

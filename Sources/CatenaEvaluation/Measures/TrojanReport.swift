@@ -65,9 +65,10 @@ public struct TrojanReport: Sendable {
         Table.Column("worst_change", heading: "its change", style: .percent(2)),
         Table.Column("kept", heading: "prediction kept", style: .percent(1)),
       ],
-      notes: ["gap: from the dense mean AUC to 1; differences are of pairs on the same picture"])
+      notes: [
+        "gap: from the dense mean AUC to 1; pictures are resampled together with what all columns score on them"
+      ])
     guard let dense = columns.first else { return table }
-    let gap = 1 - mean(of: dense.meanAreas)
     for column in columns.dropFirst() {
       let gain = bootstrap.interval(ofMeanDifference: column.meanAreas, dense.meanAreas)
       let changes = methods.map { method in
@@ -76,11 +77,12 @@ public struct TrojanReport: Sendable {
       let worst = changes.min { $0.1 < $1.1 }
       table.append([
         .text(column.name), .interval(gain),
-        gap > 0
+        mean(of: dense.meanAreas) < 1
           ? .interval(
-            Interval(estimate: gain.estimate / gap, lower: gain.lower / gap, upper: gain.upper / gap)) : .missing,
+            bootstrap.interval(
+              ofRatio: zip(column.meanAreas, dense.meanAreas).map(-), dense.meanAreas.map { 1 - $0 })) : .missing,
         .text(worst?.0.rawValue ?? ""), worst.map { .number($0.1) } ?? .missing,
-        .number(mean(of: column.keepsPrediction.map { $0 ? 1 : 0 })),
+        .interval(bootstrap.interval(ofMean: column.keepsPrediction.map { $0 ? 1 : 0 })),
       ])
     }
     return table

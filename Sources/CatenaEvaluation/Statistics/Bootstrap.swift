@@ -34,16 +34,49 @@ public struct Bootstrap: Sendable, Hashable {
     guard let smallest = values.min(), let largest = values.max(), smallest < largest else {
       return Interval(estimate: estimate, lower: estimate, upper: estimate)
     }
-    let means = resampledMeans(of: values).sorted()
-    let below = means.count { $0 < estimate }
-    let equal = means.count { $0 == estimate }
-    let share = (Double(below) + Double(equal) / 2) / Double(means.count)
-    // All resampled means on one side leave no bias to correct by; the bound is what one resample can tell.
+    return interval(estimate, resampled: resampledMeans(of: values), acceleration: jackknifeAcceleration(of: values))
+  }
+
+  /// The ratio of two means, sum of `numerators` over sum of `denominators`, of observations made in pairs, with its
+  /// interval.
+  ///
+  /// Pairs are resampled together. Of one pair, or where a resample's denominators do not add up to more than 0, nothing
+  /// is known.
+  /// - Precondition: as many on both sides, and at least one.
+  public func interval(ofRatio numerators: [Double], _ denominators: [Double]) -> Interval {
+    precondition(numerators.count == denominators.count && !numerators.isEmpty, "observations come in pairs")
+    let (top, bottom) = (numerators.reduce(0, +), denominators.reduce(0, +))
+    let estimate = top / bottom
+    var generator = SeededGenerator(seed: seed)
+    var ratios: [Double] = []
+    for _ in 0..<resamples {
+      var (top, bottom) = (0.0, 0.0)
+      for _ in numerators.indices {
+        let index = Int.random(in: numerators.indices, using: &generator)
+        top += numerators[index]
+        bottom += denominators[index]
+      }
+      guard bottom > 0 else { return Interval(estimate: estimate) }
+      ratios.append(top / bottom)
+    }
+    guard numerators.count > 1, ratios.allSatisfy(\.isFinite) else { return Interval(estimate: estimate) }
+    let without = zip(numerators, denominators).map { (top - $0) / (bottom - $1) }
+    guard without.allSatisfy(\.isFinite) else { return Interval(estimate: estimate) }
+    // The jackknife's distances have the opposite sign of those of a mean's observations.
+    let center = mean(of: without)
+    return interval(estimate, resampled: ratios, acceleration: acceleration(ofDistances: without.map { center - $0 }))
+  }
+
+  private func interval(_ estimate: Double, resampled: [Double], acceleration: Double) -> Interval {
+    let values = resampled.sorted()
+    let below = values.count { $0 < estimate }
+    let equal = values.count { $0 == estimate }
+    let share = (Double(below) + Double(equal) / 2) / Double(values.count)
+    // All resamples on one side leave no bias to correct by; the bound is what one resample can tell.
     let bias = normalQuantile(min(max(share, 0.5 / Double(resamples)), 1 - 0.5 / Double(resamples)))
-    let acceleration = jackknifeAcceleration(of: values)
     func end(_ probability: Double) -> Double {
       let shifted = bias + normalQuantile(probability)
-      return quantile(normalProbability(bias + shifted / (1 - acceleration * shifted)), ofSorted: means)
+      return quantile(normalProbability(bias + shifted / (1 - acceleration * shifted)), ofSorted: values)
     }
     let tail = (1 - confidence) / 2
     return Interval(estimate: estimate, lower: end(tail), upper: end(1 - tail))
@@ -68,10 +101,14 @@ public struct Bootstrap: Sendable, Hashable {
   /// For a mean, sum of d^3 / (6 (sum of d^2)^1.5) with d the distances of the observations from it.
   private func jackknifeAcceleration(of values: [Double]) -> Double {
     let center = mean(of: values)
-    let distances = values.map { $0 - center }
+    return acceleration(ofDistances: values.map { $0 - center })
+  }
+
+  /// Without any distance there is nothing to accelerate.
+  private func acceleration(ofDistances distances: [Double]) -> Double {
     let squares = distances.reduce(0) { $0 + $1 * $1 }
     let cubes = distances.reduce(0) { $0 + $1 * $1 * $1 }
-    return cubes / (6 * pow(squares, 1.5))
+    return squares > 0 ? cubes / (6 * pow(squares, 1.5)) : 0
   }
 }
 
