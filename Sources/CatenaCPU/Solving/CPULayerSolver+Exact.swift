@@ -202,13 +202,3 @@ extension CPULayerSolver {
     return catena_upper_factor(&rounded, Int64(layer.columns))
   }
 }
-
-extension PruningMethod {
-  /// Columns that the exact algorithm removes at once.
-  fileprivate func blockColumns(of layer: LayerGeometry) -> Int {
-    algorithm == .exact(.weight) ? 1 : layer.taps
-  }
-
-  /// Removals that empty a row.
-  fileprivate func steps(of layer: LayerGeometry) -> Int { layer.columns / blockColumns(of: layer) }
-}

@@ -29,6 +29,12 @@ public struct PruningMethod: Sendable, Hashable {
     self.algorithm = algorithm
     self.isCompatible = isCompatible
   }
+
+  /// Columns that the exact algorithm removes at once.
+  package func blockColumns(of layer: LayerGeometry) -> Int { algorithm == .exact(.weight) ? 1 : layer.taps }
+
+  /// Removals of the exact algorithm that empty a row.
+  package func steps(of layer: LayerGeometry) -> Int { layer.columns / blockColumns(of: layer) }
 }
 
 /// What is left of a layer.

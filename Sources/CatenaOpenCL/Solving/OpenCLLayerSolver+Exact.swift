@@ -15,10 +15,12 @@ extension OpenCLLayerSolver {
     return max(1, min(layer.rows, bytes / (8 * layer.columns * layer.columns)))
   }
 
-  static func exactBytes(_ layer: LayerGeometry, in context: OpenCLContext) -> Int {
+  static func exactBytes(_ method: PruningMethod, _ layer: LayerGeometry, in context: OpenCLContext) -> Int {
     let matrix = layer.columns * layer.columns
+    // Per row: the columns of a block and two more, and of every removal its place, its loss and a mark.
+    let perRow = matrix + layer.columns * (method.blockColumns(of: layer) + 3) + 2 * method.steps(of: layer)
     let rows = rowsPerChunk(layer, in: context)
-    return 8 * (3 * layer.groups * matrix + rows * (matrix + layer.columns * (layer.taps + 3)))
+    return 8 * (3 * layer.groups * matrix + rows * perRow)
   }
 
   /// The place in the file's order of each column in the order that blocks are cut from.
@@ -49,10 +51,11 @@ extension OpenCLLayerSolver {
       }
       let size = layer.columns * layer.columns
       let elimination = try Elimination(
-        queue, layer, inverse: Array(inverses[group * size..<(group + 1) * size]),
+        queue, layer, block: method.blockColumns(of: layer),
+        inverse: Array(inverses[group * size..<(group + 1) * size]),
         rowsPerChunk: Self.rowsPerChunk(layer, in: queue.context), launchOperations: Self.launchOperations)
       let trajectories = try elimination.trajectories(of: rows)
-      let counts = trajectories.spend(Int((Double(layer.rows * layer.channels) * sparsity).rounded(.up)))
+      let counts = trajectories.spend(Int((Double(layer.rows * method.steps(of: layer)) * sparsity).rounded(.up)))
       let restored = try elimination.restored(rows, trajectories, counts)
       guard try !elimination.hasFailed() else {
         throw failure("the inverse Hessian loses its positive pivots while columns are removed")
@@ -94,20 +97,24 @@ private struct Elimination {
   private let inverse, matrices, weights, scratch, removed, order, losses, counts, failures: SolverMemory
   private let chunk: Int
   private let stepsPerLaunch: Int
-  private var steps: Int { layer.channels }
+  /// Columns that are removed at once, and removals that empty a row.
+  private let block, steps: Int
 
   init(
-    _ queue: SolverQueue, _ layer: LayerGeometry, inverse values: [Double], rowsPerChunk: Int, launchOperations: Int
+    _ queue: SolverQueue, _ layer: LayerGeometry, block: Int, inverse values: [Double], rowsPerChunk: Int,
+    launchOperations: Int
   ) throws(ComputeError) {
     self.queue = queue
     self.layer = layer
+    self.block = block
     chunk = rowsPerChunk
-    let (columns, steps) = (layer.columns, layer.channels)
-    stepsPerLaunch = max(1, launchOperations / (chunk * layer.taps * columns * columns))
+    let columns = layer.columns
+    steps = columns / block
+    stepsPerLaunch = max(1, launchOperations / (chunk * block * columns * columns))
     inverse = try queue.numbers(columns * columns)
     matrices = try queue.numbers(chunk * columns * columns)
     weights = try queue.numbers(chunk * columns)
-    scratch = try queue.numbers(chunk * columns * (layer.taps + 2))
+    scratch = try queue.numbers(chunk * columns * (block + 2))
     removed = try queue.bytes(chunk * steps * 4)
     order = try queue.bytes(chunk * steps * 4)
     losses = try queue.numbers(chunk * steps)
@@ -172,7 +179,7 @@ private struct Elimination {
         [
           matrices.argument, weights.argument, scratch.argument, removed.argument, order.argument, losses.argument,
           follows ? counts.argument : .memory(nil), failures.argument,
-          integers(layer.columns, layer.taps, first, min(first + stepsPerLaunch, end)),
+          integers(layer.columns, block, first, min(first + stepsPerLaunch, end)),
         ], groups: rows)
       try queue.finish()
     }

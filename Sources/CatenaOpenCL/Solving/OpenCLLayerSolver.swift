@@ -36,7 +36,7 @@ actor OpenCLLayerSolver: LayerSolver {
     let inputBytes = images * layer.source[0] * layer.source[1] * layer.groups * layer.channels * 4
     workingBytes = max(
       positionsPerChunk * positionBytes + inputBytes,
-      method.isExact ? Self.exactBytes(layer, in: context) : Self.fastBytes(layer))
+      method.isExact ? Self.exactBytes(method, layer, in: context) : Self.fastBytes(layer))
     let sums = try queue.numbers(count)
     try queue.writeNumbers([Double](repeating: 0, count: count), to: sums)
     patches = try queue.bytes(positionsPerChunk * positionBytes)
