@@ -21,9 +21,7 @@ public struct ChainPoint: Sendable, Hashable {
   public var keptFraction: Double { Double(selection.keptCount) / Double(max(selection.units.count, 1)) }
 
   /// Whether this point serves better than `other`: higher binary agreement, then lower divergence.
-  func isBetter(than other: ChainPoint) -> Bool {
-    (binary.agreement, -binary.divergence) > (other.binary.agreement, -other.binary.divergence)
-  }
+  func isBetter(than other: ChainPoint) -> Bool { binary.isBetter(than: other.binary) }
 }
 
 /// All points that were evaluated for a region, from everything to the smallest chain.
@@ -32,8 +30,10 @@ public struct ChainCurve: Sendable, Hashable {
   public private(set) var points: [ChainPoint]
 
   /// A curve of evaluated points.
-  public init(points: [ChainPoint]) {
-    self.points = points.sorted {
+  public init(points: [ChainPoint]) { self.points = Self.ordered(points) }
+
+  private static func ordered(_ points: [ChainPoint]) -> [ChainPoint] {
+    points.sorted {
       $0.selection.keptCount == $1.selection.keptCount
         ? $1.isBetter(than: $0) : $0.selection.keptCount > $1.selection.keptCount
     }

@@ -7,11 +7,12 @@ import CatenaTensors
 ///
 /// Compiled once; the gates are inputs. One call at a time: gates and samples of two would mix.
 public final class ChainEvaluator: Sendable {
+  /// The network, planned for the evaluator's batch.
+  let network: ChainNetwork
   private let executable: any Executable
   private let gated: GatedGraph
   private let samples: ValueID
   private let logits: ValueID
-  private let batch: Int
 
   /// Every byte that the evaluator holds.
   public var memoryPlan: MemoryPlan { executable.memoryPlan }
@@ -21,7 +22,7 @@ public final class ChainEvaluator: Sendable {
     gated = try network.graph.gated(network.sites, parametrization: .identity)
     logits = gated.graph.outputs[0]
     samples = gated.graph.inputs[0]
-    batch = network.batch
+    self.network = network
     var graph = gated.graph
     graph.outputs = [logits]
     executable = try await backend.compile(Program(graph), options: options)
@@ -34,8 +35,8 @@ public final class ChainEvaluator: Sendable {
       try await executable.write(Tensor(blockGates, shape: [1, blockGates.count]), to: blockScores)
     }
     var rows: [[Float]] = []
-    for range in Batches(size: batch, count: region.count).ranges {
-      try await executable.write(region.samples.rows(range, filledTo: batch), to: samples)
+    for range in Batches(size: network.batch, count: region.count).ranges {
+      try await executable.write(region.samples.rows(range, filledTo: network.batch), to: samples)
       try await executable.run(steps: 1)
       rows += try await executable.read(logits).rowsOfFloats().prefix(range.count)
     }

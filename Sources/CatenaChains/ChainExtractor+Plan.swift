@@ -41,10 +41,16 @@ extension ChainExtractor {
     let step = try await halvingBatches(from: settings.batch, downTo: isFixed ? settings.batch : 1) { batch in
       var settings = settings
       settings.batch = batch
-      let planned = try ChainNetwork(model: network.model, batch: min(batch, region.count))
-      let program = try ChainProgram(network: planned, regions: 1, settings: settings)
-      let executable = try await backend.compile(program.program, options: options)
-      return (memory: executable.memoryPlan, samples: planned.batch)
+      let planned = try ChainNetwork(
+        model: network.model,
+        batch: RegionBatches.samplesPerRun(network: network, regions: [region], settings: settings))
+      var memory: [MemoryPlan] = []
+      for phase in settings.phases {
+        let program = try ChainProgram(network: planned, regions: 1, settings: settings, phase: phase)
+        memory.append(try await backend.compile(program.program, options: options).memoryPlan)
+      }
+      // One after the other is held, the second one cut to a part of the network: never more than the larger of them.
+      return (memory: memory.max { $0.total < $1.total } ?? memory[0], samples: planned.batch)
     }
     return ExtractionPlan(
       units: network.sites.unitCount, blocks: network.sites.blocks.count, smallestChain: selector.smallestCount,

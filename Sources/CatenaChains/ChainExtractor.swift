@@ -78,12 +78,14 @@ public struct ChainExtractor: Sendable {
     try check(request)
     progress(ChainProgress(stage: .preparing, completed: 0, total: 1))
     let (evaluator, dense) = try await evaluated(regions)
+    let variants = try await variants(of: regions, evaluator)
     let (paths, batch) = try await halvingBatches(
       from: self.settings.batch,
       downTo: network.model.fixedBatch == nil ? regions.count : self.settings.batch
     ) { batch in
       try await optimize(
-        regions, dense: dense, request: request, self.settings.with(batch: batch), progress: progress)
+        regions, dense: dense, variants: variants, request: request, self.settings.with(batch: batch),
+        progress: progress)
     }
     let settings = self.settings.with(batch: batch)
     var results: [ChainResult] = []
@@ -128,16 +130,18 @@ public struct ChainExtractor: Sendable {
 
   /// The path of every region. Regions share one program unless the network's own batch does not divide into them.
   private func optimize(
-    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, _ settings: ChainSettings,
-    progress: @Sendable (ChainProgress) -> Void
+    _ regions: [Region], dense: [[[Float]]], variants: [RegionVariants], request: ChainRequest,
+    _ settings: ChainSettings, progress: @Sendable (ChainProgress) -> Void
   ) async throws -> [[ScoreSnapshot]] {
     let isShared = network.model.fixedBatch.map { $0.isMultiple(of: regions.count) } ?? true
     let groups = isShared ? [regions.indices] : regions.indices.map { $0..<($0 + 1) }
     var paths: [[ScoreSnapshot]] = []
     for group in groups {
       let done = group.lowerBound / group.count * settings.steps
-      paths += try await optimizeTogether(
-        Array(regions[group]), dense: Array(dense[group]), request: request, settings
+      let search = ChainSearch(network: network, backend: backend, options: options, settings: settings)
+      paths += try await search.paths(
+        of: Array(regions[group]), dense: Array(dense[group]), variants: variants.map { $0.part(group) },
+        keep: [Double](repeating: aim(of: request), count: group.count)
       ) { state in
         var state = state
         state.completed += done
@@ -148,32 +152,21 @@ public struct ChainExtractor: Sendable {
     return paths
   }
 
-  private func optimizeTogether(
-    _ regions: [Region], dense: [[[Float]]], request: ChainRequest, _ settings: ChainSettings,
-    progress: (ChainProgress) -> Void
-  ) async throws -> [[ScoreSnapshot]] {
-    let optimizer = try await ChainOptimizer(
-      network: network, regions: regions, dense: dense,
-      keep: [Double](repeating: aim(of: request), count: regions.count), settings: settings, backend: backend,
-      options: options)
-    var paths = [[ScoreSnapshot]](repeating: [], count: regions.count)
-    let interval = max(settings.steps / 25, 1)
-    var done = 0
-    while done < settings.steps {
-      let count = min(interval, settings.steps - done)
-      try await optimizer.advance(by: count)
-      done += count
-      for (index, snapshot) in try await optimizer.snapshots(atStep: done).enumerated() {
-        paths[index].append(snapshot)
+  /// Variants of the samples with the dense network's logits of them; none for samples that are not in f32.
+  private func variants(of regions: [Region], _ evaluator: ChainEvaluator) async throws -> [RegionVariants] {
+    var augmentations = regions.compactMap { RegionAugmentation(of: $0, blend: settings.blend, seed: settings.seed) }
+    guard augmentations.count == regions.count else { return [] }
+    var sets: [RegionVariants] = []
+    let bytes = regions.map(\.samples.byteCount).reduce(0, +)
+    for _ in 0..<min(settings.variants, settings.variantBytes / max(bytes, 1)) {
+      var set = RegionVariants(regions: regions, dense: [])
+      for index in regions.indices {
+        set.regions[index].samples = Tensor(augmentations[index].variants(), shape: regions[index].samples.shape)
+        set.dense.append(try await evaluator.denseLogits(of: set.regions[index]))
       }
-      let state = try await optimizer.state()
-      progress(
-        ChainProgress(
-          stage: .optimizing, completed: done, total: settings.steps,
-          divergence: state.map(\.divergence).reduce(0, +) / Double(state.count),
-          size: state.map(\.size).reduce(0, +) / Double(state.count)))
+      sets.append(set)
     }
-    return paths
+    return sets
   }
 
   /// The fraction of units that the path heads for.

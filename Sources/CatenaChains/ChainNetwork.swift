@@ -24,6 +24,14 @@ public struct ChainNetwork: Sendable {
     guard sites.unitCount > 0 else { throw ChainError.noUnits }
   }
 
+  /// Part of a network, ready for the same batch.
+  init(graph: Graph, sites: GateSites, batch: Int, model: ONNXModel) {
+    self.graph = graph
+    self.sites = sites
+    self.batch = batch
+    self.model = model
+  }
+
   /// The graph of a network that has one input, samples, and ends in one row of logits per sample.
   static func graph(of model: ONNXModel, batch: Int) throws -> Graph {
     let batch = model.fixedBatch ?? batch

@@ -5,112 +5,99 @@ import CatenaTensors
 import Foundation
 
 /// Optimises the scores of R regions at once and hands out snapshots of them.
+///
+/// An optimiser runs a network from which the units that a search has given up may have been cut; scores and snapshots
+/// are always those of the whole network's units.
 package final class ChainOptimizer: Sendable {
   /// The compiled step.
   package let executable: any Executable
   /// The step.
   package let step: ChainProgram
-  private let chunks: [Chunk]
-  private let regionCount: Int
+  private let stage: CompactNetwork
+  private let batches: RegionBatches
   private let settings: ChainSettings
 
   /// What the plan holds.
   package var memoryPlan: MemoryPlan { executable.memoryPlan }
 
-  /// What one run reads: part of every region.
-  private struct Chunk: Sendable {
-    let samples: Tensor
-    let target: Tensor
-    let weights: Tensor
-  }
-
   /// Compiles the step and fills in everything that does not change.
   /// - Parameters:
   ///   - dense: the dense network's logits of every region's samples.
   ///   - keep: the fraction of units that each region's search heads for.
-  package init(
+  package convenience init(
     network: ChainNetwork, regions: [Region], dense: [[[Float]]], keep: [Double], settings: ChainSettings,
-    backend: any Backend, options: CompileOptions
+    phase: ChainProgram.Phase = .soft, backend: any Backend, options: CompileOptions
   ) async throws {
+    let batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
+    let planned = try ChainNetwork(model: network.model, batch: batches.samplesPerRun)
+    try await self.init(
+      stage: CompactNetwork(whole: planned), phase: phase, batches: batches,
+      state: OptimizerState(network: planned, keep: keep, settings: settings), settings: settings, backend: backend,
+      options: options)
+  }
+
+  /// Compiles the step of what is left of a network, to go on from a state.
+  package init(
+    stage: CompactNetwork, phase: ChainProgram.Phase = .soft, batches: RegionBatches, state: OptimizerState,
+    settings: ChainSettings, backend: any Backend, options: CompileOptions
+  ) async throws {
+    self.stage = stage
+    self.batches = batches
     self.settings = settings
-    regionCount = regions.count
-    let perRegion = Self.samplesPerRun(network: network, regions: regions, settings: settings)
-    let planned = try ChainNetwork(model: network.model, batch: perRegion * regions.count)
-    step = try ChainProgram(network: planned, regions: regions.count, settings: settings)
-    chunks = Self.chunks(of: regions, dense: dense, perRegion: perRegion)
+    step = try ChainProgram(
+      network: stage.network, regions: batches.regionCount, settings: settings, phase: phase,
+      allUnits: state.unitCount)
     executable = try await backend.compile(step.program, options: options)
-    try await reset(keep: keep)
-  }
-
-  /// The samples of each region in one run: the planned batch shared out, but no more than the largest region has.
-  private static func samplesPerRun(network: ChainNetwork, regions: [Region], settings: ChainSettings) -> Int {
-    if let fixed = network.model.fixedBatch { return max(fixed / regions.count, 1) }
-    let largest = regions.map(\.count).max() ?? 1
-    return max(1, min(largest, settings.batch / regions.count))
-  }
-
-  private static func chunks(of regions: [Region], dense: [[[Float]]], perRegion: Int) -> [Chunk] {
-    let largest = regions.map(\.count).max() ?? 0
-    return Batches(size: perRegion, count: largest).ranges.map { range in
-      var samples: [Tensor] = []
-      var target: [Float] = []
-      var weights: [Float] = []
-      for (region, logits) in zip(regions, dense) {
-        let clamped = min(range.lowerBound, region.count - 1)..<min(max(range.upperBound, 1), region.count)
-        let real = range.lowerBound < region.count ? clamped.count : 0
-        let rows = real > 0 ? clamped : (region.count - 1)..<region.count
-        samples.append(region.samples.rows(rows, filledTo: perRegion))
-        for index in 0..<perRegion {
-          target += logProbabilities(logits[min(rows.lowerBound + index, rows.upperBound - 1)]).map(Float.init)
-          weights.append(index < real ? 1 / Float(region.count) : 0)
-        }
-      }
-      let rowCount = perRegion * regions.count
-      return Chunk(
-        samples: Tensor.concatenatingRows(samples),
-        target: Tensor(target, shape: [rowCount, target.count / rowCount]), weights: Tensor(weights, shape: [rowCount]))
-    }
-  }
-
-  private func reset(keep: [Double]) async throws {
-    for (input, value) in step.initialState { try await executable.write(value, to: input) }
-    try await executable.write(
-      Tensor([Float](repeating: 1, count: regionCount), shape: [regionCount, 1]), to: step.active)
-    try await executable.write(
-      Tensor(keep.map { Float(log($0)) }, shape: [regionCount, 1]), to: step.logKeep)
-    let shape = step.program.graph.shape(step.scores)
-    // Every region starts from the same scores, so that it gives the same chain alone and among others.
-    var generator = SeededGenerator(seed: settings.seed)
-    let row = (0..<shape[1]).map { _ in
-      settings.initialNoise * Float(generator.normal())
-    }
-    let scores = Array(repeatElement(row, count: regionCount).joined())
-    try await executable.write(Tensor(scores, shape: shape), to: step.scores)
-    if let blockScores = step.blockScores {
-      let shape = step.program.graph.shape(blockScores)
-      try await executable.write(
-        Tensor([Float](repeating: settings.initialBlockScore, count: shape.elementCount), shape: shape), to: blockScores
-      )
-    }
-    if chunks.count == 1 {
-      try await write(chunks[0])
+    try await write(state)
+    if batches.isConstant {
+      try await write(batches.batches(ofStep: 0)[0])
       try await executable.write(Tensor(scalar: Float(1)), to: step.commit)
     }
   }
 
-  private func write(_ chunk: Chunk) async throws {
-    try await executable.write(chunk.samples, to: step.samples)
-    try await executable.write(chunk.target, to: step.target)
-    try await executable.write(chunk.weights, to: step.sampleWeights)
+  private func write(_ state: OptimizerState) async throws {
+    for (input, value) in step.initialState { try await executable.write(value, to: input) }
+    let count = batches.regionCount
+    try await executable.write(Tensor([Float](repeating: 1, count: count), shape: [count, 1]), to: step.active)
+    try await executable.write(Tensor(state.keep.map { Float(log($0)) }, shape: [count, 1]), to: step.logKeep)
+    for (input, rows) in zip(step.unitState, state.units) {
+      try await executable.write(rows.tensor(ofColumns: stage.units), to: input)
+    }
+    for (input, rows) in zip(step.blockState, state.blocks) {
+      try await executable.write(rows.tensor(ofColumns: stage.blocks), to: input)
+    }
+    for (input, value) in zip(step.clockState, state.clock) { try await executable.write(value, to: input) }
+  }
+
+  /// Everything that is carried from step to step; what `state` says of units that are no longer there stays.
+  package func advanced(_ state: OptimizerState) async throws -> OptimizerState {
+    var state = state
+    for (index, input) in step.unitState.enumerated() {
+      state.units[index].replaceColumns(stage.units, by: try await executable.read(input).rowsOfFloats())
+    }
+    for (index, input) in step.blockState.enumerated() {
+      state.blocks[index].replaceColumns(stage.blocks, by: try await executable.read(input).rowsOfFloats())
+    }
+    state.clock = []
+    for input in step.clockState { state.clock.append(try await executable.read(input)) }
+    return state
+  }
+
+  private func write(_ batch: RegionBatches.Batch) async throws {
+    try await executable.write(batch.samples, to: step.samples)
+    try await executable.write(batch.target, to: step.target)
+    try await executable.write(batch.weights, to: step.sampleWeights)
   }
 
   /// Makes `count` optimisation steps.
-  package func advance(by count: Int) async throws {
-    if chunks.count == 1 { return try await executable.run(steps: count) }
-    for _ in 0..<count {
-      for (index, chunk) in chunks.enumerated() {
-        try await write(chunk)
-        try await executable.write(Tensor(scalar: Float(index == chunks.count - 1 ? 1 : 0)), to: step.commit)
+  /// - Parameter done: The number of steps made so far, on which the samples of a step depend.
+  package func advance(by count: Int, after done: Int = 0) async throws {
+    if batches.isConstant { return try await executable.run(steps: count) }
+    for index in done..<(done + count) {
+      let parts = batches.batches(ofStep: index)
+      for (position, batch) in parts.enumerated() {
+        try await write(batch)
+        try await executable.write(Tensor(scalar: Float(position == parts.count - 1 ? 1 : 0)), to: step.commit)
         try await executable.run(steps: 1)
       }
     }
@@ -119,9 +106,13 @@ package final class ChainOptimizer: Sendable {
   /// The gates of every region in the last step.
   package func snapshots(atStep count: Int) async throws -> [ScoreSnapshot] {
     let units = try await executable.read(step.unitGates).rowsOfFloats()
-    var blocks = [[Float]](repeating: [], count: regionCount)
+    var blocks = [[Float]](repeating: [], count: batches.regionCount)
     if let blockGates = step.blockGates { blocks = try await executable.read(blockGates).rowsOfFloats() }
-    return zip(units, blocks).map { ScoreSnapshot(step: count, unitGates: $0, blockGates: $1) }
+    return zip(units, blocks).map { units, blocks in
+      ScoreSnapshot(
+        step: count, unitGates: units.scattered(to: stage.units, count: batches.unitCount),
+        blockGates: blocks.scattered(to: stage.blocks, count: batches.blockCount))
+    }
   }
 
   /// The divergence and the soft size of every region after the last step.
@@ -129,6 +120,57 @@ package final class ChainOptimizer: Sendable {
     let divergence = try await executable.read(step.divergence).floats
     let size = try await executable.read(step.size).floats
     return zip(divergence, size).map { (Double($0), Double($1)) }
+  }
+}
+
+/// What a search carries from step to step, of all units of the whole network.
+package struct OptimizerState: Sendable {
+  /// Scores and Adam's moments of the units, region by region.
+  package var units: [[[Float]]]
+  /// The same of the blocks.
+  var blocks: [[[Float]]]
+  /// Step, offset and temperature; empty before the first step.
+  var clock: [Tensor] = []
+  /// The fraction of units that each region's search heads for.
+  let keep: [Double]
+
+  /// The number of units of the whole network.
+  var unitCount: Int { units[0][0].count }
+
+  /// Before the first step. Every region starts from the same scores, so that it gives the same chain alone and among
+  /// others.
+  package init(network: ChainNetwork, keep: [Double], settings: ChainSettings) {
+    self.keep = keep
+    var generator = SeededGenerator(seed: settings.seed)
+    let scores = (0..<network.sites.unitCount).map { _ in settings.initialNoise * Float(generator.normal()) }
+    func rows(_ row: [Float]) -> [[Float]] { [[Float]](repeating: row, count: keep.count) }
+    let zeros = rows([Float](repeating: 0, count: scores.count))
+    units = [rows(scores), zeros, zeros]
+    let blockCount = network.sites.blocks.count
+    let blockZeros = rows([Float](repeating: 0, count: blockCount))
+    blocks = [rows([Float](repeating: settings.initialBlockScore, count: blockCount)), blockZeros, blockZeros]
+  }
+}
+
+extension [[Float]] {
+  /// Some columns of a table.
+  fileprivate func tensor(ofColumns columns: [Int]) -> Tensor {
+    Tensor(flatMap { row in columns.map { row[$0] } }, shape: [count, columns.count])
+  }
+
+  fileprivate mutating func replaceColumns(_ columns: [Int], by rows: [[Float]]) {
+    for (index, row) in rows.enumerated() {
+      for (column, value) in zip(columns, row) { self[index][column] = value }
+    }
+  }
+}
+
+extension [Float] {
+  /// `count` numbers: these at `indices`, 0 elsewhere.
+  fileprivate func scattered(to indices: [Int], count: Int) -> [Float] {
+    var result = [Float](repeating: 0, count: count)
+    for (index, value) in zip(indices, self) { result[index] = value }
+    return result
   }
 }
 

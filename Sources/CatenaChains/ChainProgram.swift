@@ -14,11 +14,20 @@ import Foundation
 ///
 /// The offset tau holds the constraint at every step, so that units compete and none has to be chosen a lambda for: the
 /// multiplier of the constraint, lambda = -sum of g S' / sum of alpha S' (g the gradient of the KL with respect to S),
-/// follows from the gradients. The aim falls geometrically to `keep`; the temperature T falls geometrically and drives
-/// all gates to 0 or 1. Every region has its own aim, offset, multiplier and stop state, and the schedule runs inside the
-/// program, which needs nothing from the host between steps. (A fixed lambda with a binarising term, ALGORITHMS section
-/// 1.2, lets all scores shrink together or collapses once lambda has grown.)
+/// follows from the gradients. The logarithm of the aim falls to that of `keep`; the temperature T falls geometrically
+/// and drives all gates to 0 or 1. Every region has its own aim,
+/// offset, multiplier and stop state, and the schedule runs inside the program, which needs nothing from the host
+/// between steps. (A fixed lambda with a binarising term, ALGORITHMS section 1.2, lets all scores shrink together or
+/// collapses once lambda has grown.)
+///
+/// The straight phase ends the search: gates are exactly 1 or 0, S = 1 where a >= tau, so that the KL is the binary
+/// chain's. Its gradient with respect to *all* gates, those that are 0 too, moves the scores as if S were
+/// sigmoid((a - tau) / W) (the straight-through estimator, Bengio et al. 2013), by steps that fall linearly to 0. The
+/// offset is where the number of units that are on is the aim; branches stay as they are.
 package struct ChainProgram {
+  /// Which part of a search a program runs.
+  package enum Phase: Sendable, Hashable { case soft, straight }
+
   /// What is compiled.
   package let program: Program
   /// Input: samples, N first.
@@ -37,7 +46,7 @@ package struct ChainProgram {
   package let scores: ValueID
   /// Carried: the block scores c, R x B; `nil` without blocks.
   package let blockScores: ValueID?
-  /// Output: the gates S of the last run, R x U.
+  /// Output: the gates S of the last run, R x U; in the straight phase as nearly hard ones, whose order is the scores'.
   package let unitGates: ValueID
   /// Output: the gates alpha of the last run, R x B; `nil` without blocks.
   package let blockGates: ValueID?
@@ -47,10 +56,21 @@ package struct ChainProgram {
   package let size: ValueID
   /// What the carried inputs besides the scores hold before the first step.
   package let initialState: [ValueID: Tensor]
+  /// The carried inputs that have a column per unit: scores and Adam's moments.
+  package let unitState: [ValueID]
+  /// The same of the blocks.
+  package let blockState: [ValueID]
+  /// The other carried inputs that matter after a whole step.
+  package let clockState: [ValueID]
 
   /// Builds the program for a network made for the planned batch, whose only output is the logits.
-  package init(network: ChainNetwork, regions: Int, settings: ChainSettings) throws {
-    var builder = try StepBuilder(network: network, regions: regions, settings: settings)
+  /// - Parameter allUnits: The number of units that sizes are fractions of; `nil` for the network's own.
+  package init(
+    network: ChainNetwork, regions: Int, settings: ChainSettings, phase: Phase = .soft, allUnits: Int? = nil
+  ) throws {
+    var builder = try StepBuilder(
+      network: network, regions: regions, settings: settings, phase: phase,
+      allUnits: allUnits ?? network.sites.unitCount)
     let divergence = try builder.addDivergence()
     let gradients = try builder.addGradients(of: divergence)
     let total = try builder.accumulated(divergence, name: "divergence")
@@ -58,7 +78,7 @@ package struct ChainProgram {
     try builder.addClock()
     let gated = builder.gated
     builder.graph.outputs =
-      [total, builder.size, gated.unitGates] + (gated.blockGates.map { [$0] } ?? [])
+      [total, builder.size, builder.reportedGates] + (gated.blockGates.map { [$0] } ?? [])
       + builder.carries.map(\.output)
     program = Program(builder.graph.pruned(), carries: builder.carries)
     samples = network.graph.inputs[0]
@@ -69,11 +89,14 @@ package struct ChainProgram {
     logKeep = builder.schedule.logKeep
     scores = gated.scores
     blockScores = gated.blockScores
-    unitGates = gated.unitGates
+    unitGates = builder.reportedGates
     blockGates = gated.blockGates
     self.divergence = total
     size = builder.size
     initialState = builder.initialState
+    unitState = [gated.scores] + (builder.moments[gated.scores] ?? [])
+    blockState = gated.blockScores.map { [$0] + (builder.moments[$0] ?? []) } ?? []
+    clockState = [builder.schedule.step, builder.schedule.offset, builder.schedule.temperature]
   }
 }
 
@@ -98,18 +121,26 @@ private struct StepBuilder {
   let gated: GatedGraph
   let schedule: ScheduleInputs
   let size: ValueID
+  let reportedGates: ValueID
   let target: ValueID
   let sampleWeights: ValueID
   let commit: ValueID
   let active: ValueID
   private(set) var carries: [Program.Carry] = []
   private(set) var initialState: [ValueID: Tensor] = [:]
+  private(set) var moments: [ValueID: [ValueID]] = [:]
   private let settings: ChainSettings
   private let regions: Int
+  private let allUnits: Int
   private let logits: ValueID
+  private let phase: ChainProgram.Phase
 
-  init(network: ChainNetwork, regions: Int, settings: ChainSettings) throws(GraphError) {
+  init(
+    network: ChainNetwork, regions: Int, settings: ChainSettings, phase: ChainProgram.Phase, allUnits: Int
+  ) throws(GraphError) {
     self.settings = settings
+    self.phase = phase
+    self.allUnits = allUnits
     self.regions = regions
     var prepared = network.graph
     let schedule = ScheduleInputs(in: &prepared, regions: regions)
@@ -117,13 +148,26 @@ private struct StepBuilder {
     gated = try prepared.gated(
       network.sites, regions: regions,
       parametrization: GateParametrization { scores, graph throws(GraphError) in
-        let shifted = try graph.subtract(scores, schedule.offset)
-        return try graph.add(.unary(.sigmoid), graph.divide(shifted, schedule.temperature))
+        switch phase {
+        case .soft:
+          let shifted = try graph.subtract(scores, schedule.offset)
+          return try graph.add(.unary(.sigmoid), graph.divide(shifted, schedule.temperature))
+        case .straight: return try graph.isAtLeast(scores, schedule.offset)
+        }
       },
       blockParametrization: GateParametrization { scores, graph throws(GraphError) in
-        try graph.add(.unary(.sigmoid), graph.divide(scores, schedule.temperature))
+        switch phase {
+        case .soft: return try graph.add(.unary(.sigmoid), graph.divide(scores, schedule.temperature))
+        case .straight: return try graph.isAtLeast(scores, graph.scalar(0, like: scores))
+        }
       })
     graph = gated.graph
+    switch phase {
+    case .soft: reportedGates = gated.unitGates
+    case .straight:
+      reportedGates = try graph.gates(
+        of: gated.scores, above: schedule.offset, temperature: settings.lastTemperature / 8)
+    }
     let shape = graph.shape(graph.outputs[0])
     let classes = shape.elementCount / shape[0]
     logits = try graph.reshaped(graph.outputs[0], to: [shape[0], classes])
@@ -131,8 +175,8 @@ private struct StepBuilder {
     sampleWeights = graph.addInput("sample weights", TensorType(.float32, [shape[0]]))
     commit = graph.addInput("commit", TensorType(.float32, .scalar))
     active = graph.addInput("active", TensorType(.float32, [regions, 1]))
-    size = try graph.add(
-      .reduce(Reduce(.mean, axes: [1], keepsDimensions: true)), gated.effectiveGates, name: "size")
+    let kept = try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: true)), gated.effectiveGates)
+    size = try graph.scaled(kept, by: 1 / Double(allUnits))
     initialState[schedule.step] = Tensor(scalar: Float(0))
     initialState[schedule.temperature] = perRegion(settings.firstTemperature)
     // With all scores near 0, this offset gives the first aim.
@@ -160,7 +204,8 @@ private struct StepBuilder {
     let total = try graph.add(.reduce(Reduce(.sum, axes: [0], keepsDimensions: false)), divergence)
     let wanted = [gated.unitGates] + (gated.blockGates.map { [$0] } ?? [])
     let derivative = try graph.differentiating(
-      [DerivativeTarget(total)], withRespectTo: wanted, rules: GradientRules(gateGradients: .fromOutput))
+      [DerivativeTarget(total)], withRespectTo: wanted,
+      rules: GradientRules(gateGradients: phase == .soft ? .fromOutput : .fromInput))
     graph = derivative.graph
     let summed = try wanted.map { try accumulated(derivative.gradients[$0] ?? $0, name: "\(graph[$0].name)/gradient") }
     return (summed[0], summed.count > 1 ? summed[1] : nil)
@@ -177,7 +222,7 @@ private struct StepBuilder {
 
   /// Projects the gradients onto the constraint and lets Adam follow them; then moves the offset.
   mutating func addUpdates(_ gradients: (units: ValueID, blocks: ValueID?)) throws(GraphError) {
-    let slopes = try slope(of: gated.unitGates)
+    let slopes = try unitSlopes()
     let alphaOfUnit = try alphaOfUnits()
     let reach = try sumOfUnits(graph.multiply(alphaOfUnit, slopes))
     // Gates that are all 0 or 1 leave nothing to choose; the bound keeps the multiplier finite.
@@ -185,19 +230,39 @@ private struct StepBuilder {
     let pull = try sumOfUnits(graph.multiply(gradients.units, slopes))
     let multiplier = try graph.add(.unary(.negate), graph.divide(pull, bounded), name: "lambda")
     let projected = try graph.sum(gradients.units, graph.multiply(multiplier, alphaOfUnit))
-    try addAdam(gated.scores, gradient: graph.multiply(projected, slopes))
+    let scores = try addAdam(gated.scores, gradient: graph.multiply(projected, slopes), rate: unitRate())
+    if phase == .straight {
+      if let blockScores = gated.blockScores {
+        carries.append(.init(from: try graph.add(.identity, blockScores), to: blockScores))
+      }
+      return try addExactOffset(scores, alphaOfUnit)
+    }
     if let blockScores = gated.blockScores, let alphas = gated.blockGates, let gradient = gradients.blocks {
       let sizes = try graph.add(.matmul, gated.unitGates, membership(transposed: false), name: "units of blocks")
       let cost = try graph.multiply(multiplier, sizes)
-      try addAdam(blockScores, gradient: graph.multiply(graph.sum(gradient, cost), slope(of: alphas)))
+      // At the full rate: cold branches are thrown to one side or the other, and do not settle in between, where no
+      // binary chain follows from them.
+      _ = try addAdam(
+        blockScores, gradient: graph.multiply(graph.sum(gradient, cost), slope(of: alphas)),
+        rate: graph.scalar(1, like: schedule.temperature))
     }
     try addOffset(reach: bounded)
   }
 
+  /// dS/da of the units.
+  private mutating func unitSlopes() throws(GraphError) -> ValueID {
+    guard phase == .straight else { return try slope(of: gated.unitGates) }
+    let window = try graph.gates(of: gated.scores, above: schedule.offset, temperature: settings.straightWidth)
+    return try graph.scaled(variance(of: window), by: 1 / Double(settings.straightWidth))
+  }
+
   /// dS/da = S (1 - S) / T
   private mutating func slope(of gates: ValueID) throws(GraphError) -> ValueID {
-    let variance = try graph.subtract(gates, graph.multiply(gates, gates))
-    return try graph.divide(variance, schedule.temperature)
+    try graph.divide(variance(of: gates), schedule.temperature)
+  }
+
+  private mutating func variance(of gates: ValueID) throws(GraphError) -> ValueID {
+    try graph.subtract(gates, graph.multiply(gates, gates))
   }
 
   private mutating func sumOfUnits(_ value: ValueID) throws(GraphError) -> ValueID {
@@ -227,30 +292,55 @@ private struct StepBuilder {
     return graph.addConstant("membership", Tensor(elements, shape: shape))
   }
 
-  /// Adam, in effect when `commit` is 1 and the region active.
-  private mutating func addAdam(_ parameter: ValueID, gradient: ValueID) throws(GraphError) {
+  /// Adam with its steps times `rate`, in effect when `commit` is 1 and the region active.
+  private mutating func addAdam(
+    _ parameter: ValueID, gradient: ValueID, rate: ValueID
+  ) throws(GraphError) -> ValueID {
     let type = graph.type(parameter)
     let name = graph[parameter].name
     let first = carriedInput("\(name)/first moment", type)
     let second = carriedInput("\(name)/second moment", type)
+    moments[parameter] = [first, second]
     let mask = try graph.multiply(active, commit)
     let updated = try graph.add(
       .adam(Adam(learningRate: settings.learningRate)),
       inputs: [parameter, gradient, first, second, schedule.step, mask])
+    let change = try graph.multiply(rate, graph.subtract(updated[0], parameter))
+    let moved = try graph.sum(parameter, change)
     carries += [
-      .init(from: updated[0], to: parameter), .init(from: updated[1], to: first), .init(from: updated[2], to: second),
+      .init(from: moved, to: parameter), .init(from: updated[1], to: first), .init(from: updated[2], to: second),
     ]
+    return moved
+  }
+
+  /// What Adam's steps on the units' scores are multiplied by; in the straight phase a part that falls to 0.
+  private mutating func unitRate() throws(GraphError) -> ValueID {
+    switch phase {
+    case .soft:
+      // The root of the temperature, by which scores count: cold gates would flicker otherwise.
+      let relative = try graph.scaled(schedule.temperature, by: 1 / Double(settings.firstTemperature))
+      return try graph.add(.unary(.squareRoot), relative)
+    case .straight:
+      let left = try graph.subtract(graph.scalar(Double(settings.steps), like: schedule.step), schedule.step)
+      let falling = try graph.scaled(
+        left, by: Double(settings.straightRate) / Double(max(settings.straightSteps, 1)))
+      return try graph.add(.unary(.clip(minimum: 0, maximum: settings.straightRate)), falling)
+    }
   }
 
   /// One Newton step of tau towards mean of alpha S = the next aim. Scores and aim move little from step to step, so
   /// that one is enough; the bound guards against gates that are nearly all 0 or 1.
   private mutating func addOffset(reach: ValueID) throws(GraphError) {
     let progress = try graph.scaled(schedule.step, by: 1 / max(settings.shrinkingEnd * Double(settings.steps), 1))
-    let ramp = try graph.add(.unary(.clip(minimum: 0, maximum: 1)), progress)
+    let linear = try graph.add(.unary(.clip(minimum: 0, maximum: 1)), progress)
+    // 1 - (1 - x)^3: fast while the network is large and every step costs much, slow where units are scarce.
+    let left = try graph.subtract(graph.scalar(1, like: linear), linear)
+    let cube = try graph.multiply(left, graph.multiply(left, left))
+    let ramp = try graph.subtract(graph.scalar(1, like: cube), cube)
     let first = graph.scalar(Double(settings.logFirstSize), like: schedule.logKeep)
     let fall = try graph.multiply(graph.subtract(schedule.logKeep, first), ramp)
     let aim = try graph.add(.unary(.exponential), graph.sum(first, fall), name: "aim")
-    let excess = try graph.scaled(graph.subtract(size, aim), by: Double(gated.sites.unitCount))
+    let excess = try graph.scaled(graph.subtract(size, aim), by: Double(allUnits))
     let newton = try graph.divide(excess, reach)
     let bound = settings.firstTemperature / 4
     let bounded = try graph.add(.unary(.clip(minimum: -bound, maximum: bound)), newton)
@@ -259,9 +349,30 @@ private struct StepBuilder {
     carries.append(.init(from: next, to: schedule.offset))
   }
 
+  /// The offset above which the aim's number of units is on, to the bisection's resolution: never more of them, and fewer
+  /// only where scores are that close.
+  private mutating func addExactOffset(_ scores: ValueID, _ alphaOfUnit: ValueID) throws(GraphError) {
+    let aim = try graph.scaled(graph.add(.unary(.exponential), schedule.logKeep), by: Double(allUnits))
+    var width = 1.0
+    // The highest offset tried; every bisection goes down by its width unless too many units were on there.
+    var found = try graph.sum(schedule.offset, graph.scalar(width, like: schedule.offset))
+    for _ in 0..<20 {
+      let lower = try graph.subtract(found, graph.scalar(width, like: found))
+      let isOn = try graph.isAtLeast(scores, lower)
+      let count = try sumOfUnits(graph.multiply(isOn, alphaOfUnit))
+      // Counts are whole: half a unit guards against the rounding of exp(log keep).
+      let fits = try graph.isAtLeast(graph.sum(aim, graph.scalar(0.01, like: aim)), count)
+      found = try graph.subtract(found, graph.scaled(fits, by: width))
+      width /= 2
+    }
+    let mask = try graph.multiply(active, commit)
+    let change = try graph.multiply(mask, graph.subtract(found, schedule.offset))
+    carries.append(.init(from: try graph.sum(schedule.offset, change), to: schedule.offset))
+  }
+
   /// Counts committed steps, and cools the regions that go on: a region that has stopped keeps its gates.
   mutating func addClock() throws(GraphError) {
-    let cooling = log(Double(settings.lastTemperature / settings.firstTemperature)) / Double(settings.steps)
+    let cooling = log(Double(settings.lastTemperature / settings.firstTemperature)) / Double(settings.softSteps)
     let mask = try graph.multiply(active, commit)
     let factor = try graph.add(.unary(.exponential), graph.scaled(mask, by: cooling))
     carries += [
@@ -274,5 +385,19 @@ private struct StepBuilder {
     let id = graph.addInput(name, type)
     initialState[id] = Tensor(zeros: type.shape, elementType: type.elementType)
     return id
+  }
+}
+
+extension Graph {
+  /// 1 where `left` >= `right`, 0 elsewhere.
+  fileprivate mutating func isAtLeast(_ left: ValueID, _ right: ValueID) throws(GraphError) -> ValueID {
+    try indicator(add(.binary(.greaterOrEqual), left, right), like: left)
+  }
+
+  /// sigmoid((scores - offset) / temperature)
+  fileprivate mutating func gates(
+    of scores: ValueID, above offset: ValueID, temperature: Float
+  ) throws(GraphError) -> ValueID {
+    try add(.unary(.sigmoid), scaled(subtract(scores, offset), by: 1 / Double(temperature)))
   }
 }

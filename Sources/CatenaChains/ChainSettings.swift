@@ -31,7 +31,7 @@ public enum ChainRequest: Sendable, Hashable, Codable {
 public struct ChainSettings: Sendable, Hashable, Codable {
   /// Optimisation steps on the scores.
   public var steps: Int = 400
-  /// Adam's step size on scores.
+  /// Adam's step size on scores; that on the units' falls with the root of the temperature.
   public var learningRate: Float = 0.05
   /// Standard deviation of the seeded noise on the initial unit scores, which breaks ties between units.
   public var initialNoise: Float = 0.01
@@ -39,12 +39,36 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var initialBlockScore: Float = 3
   /// The temperature of the first step.
   public var firstTemperature: Float = 1
-  /// The temperature of the last step, to which it falls geometrically.
+  /// The temperature at the end of the steps with gates in between, to which it falls geometrically.
   public var lastTemperature: Float = 0.02
   /// The fraction of units aimed at in the first step.
   public var firstSize: Float = 0.95
-  /// The part of the steps in which the size aimed at falls, geometrically, to the request.
+  /// The part of the steps in which the logarithm of the size aimed at falls to that of the request, as
+  /// 1 - (1 - x)^3.
   public var shrinkingEnd: Double = 0.7
+  /// The part of the steps, the last ones, with gates of exactly 0 and 1 (see `ChainProgram`).
+  public var straightPart: Double = 0.25
+  /// How far from the border of the budget scores move in those steps, as the width of a sigmoid.
+  public var straightWidth: Float = 0.2
+  /// The part of `learningRate` with which they begin.
+  public var straightRate: Float = 1
+  /// In the straight phase the network has this many times the units that the chain may keep: those with the largest
+  /// scores.
+  public var candidates: Double = 1.5
+  /// Snapshots of the scores along the path.
+  public var snapshots: Int = 50
+  /// A unit or branch whose gate is below this is cut out of the network for the rest of the search; 0 for never.
+  public var deadGate: Float = 0.0001
+  /// The program is made again when its operations have fallen to this part.
+  public var compactionGain: Double = 0.8
+  /// Sets of variants of the samples, one of which every second step reads; fewer where they would take more than
+  /// `variantBytes`, none for samples that are not in f32. They raise the agreement on unseen samples of the same
+  /// classes and cost fidelity on the region's own, so that none is the default.
+  public var variants: Int = 0
+  /// The most bytes that variants may take.
+  public var variantBytes: Int = 128 << 20
+  /// The part of the variants that are blends of two samples.
+  public var blend: Double = 0.5
   /// Samples per step; a larger region runs in chunks whose gradients add up.
   public var batch: Int = 32
   /// Points of the sparsity-fidelity curve between everything and the smallest connected chain.
@@ -59,6 +83,12 @@ public struct ChainSettings: Sendable, Hashable, Codable {
 
   /// The logarithm of `firstSize`.
   var logFirstSize: Float { log(firstSize) }
+  /// Steps with gates of exactly 0 and 1.
+  var straightSteps: Int { min(max(Int(straightPart * Double(steps)), 0), steps - 1) }
+  /// What a search runs, one after the other.
+  var phases: [ChainProgram.Phase] { straightSteps > 0 ? [.soft, .straight] : [.soft] }
+  /// Steps with gates in between.
+  var softSteps: Int { steps - straightSteps }
   /// The score whose sigmoid is `firstSize`.
   var logitOfFirstSize: Float { log(firstSize / (1 - firstSize)) }
 }

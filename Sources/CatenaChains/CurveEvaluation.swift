@@ -18,23 +18,52 @@ struct CurveEvaluation {
       BranchRepair.allCases.map { (selector.hardChain(of: snapshot, $0), snapshot.step) }
     }
     let counts = gridCounts(request)
-    for count in counts { candidates.append(contentsOf: chains(of: count, along: path, alternatives: 1)) }
+    for count in counts {
+      candidates.append(contentsOf: chains(of: count, along: path, alternatives: 1))
+      candidates.append(contentsOf: survivors(count, along: path))
+    }
     if let fraction = request.budget {
       let budget = Int((fraction * Double(unitCount)).rounded(.down))
-      candidates.append(contentsOf: chains(of: budget, along: path, alternatives: 8))
+      candidates.append(contentsOf: chains(of: budget, along: path, alternatives: 16))
     }
-    var evaluated: Set<[Bool]> = []
-    var points = [try await point(selector.everything, step: nil)]
+    var tried: Set<[Bool]> = []
+    var found: [Candidate] = []
     for (index, candidate) in candidates.enumerated() {
       progress(index, candidates.count)
-      guard evaluated.insert(candidate.0.units).inserted else { continue }
-      points.append(try await point(candidate.0, step: candidate.1))
+      guard tried.insert(candidate.0.units).inserted else { continue }
+      found.append(try await evaluated(candidate.0, step: candidate.1))
     }
     progress(candidates.count, candidates.count)
     if case .agreement(let fraction) = request {
-      points += try await refinement(of: ChainCurve(points: points), fraction: fraction, along: path)
+      found += try await refinement(of: found, fraction: fraction, along: path)
     }
+    var points = [try await point(selector.everything, step: nil)]
+    for candidate in worthReporting(found) { points.append(try await point(candidate)) }
     return ChainCurve(points: points)
+  }
+
+  /// A chain that was evaluated in binary mode.
+  private struct Candidate {
+    let selection: ChainSelection
+    let step: Int?
+    let binary: Fidelity
+    var count: Int { selection.keptCount }
+
+    func isBetter(than other: Candidate) -> Bool { binary.isBetter(than: other.binary) }
+  }
+
+  /// Of all chains of about the same size (within 5 %) those that are better than every smaller one of them.
+  private func worthReporting(_ candidates: [Candidate]) -> [Candidate] {
+    let ordered = candidates.sorted { $0.count == $1.count ? $0.isBetter(than: $1) : $0.count < $1.count }
+    var result: [Candidate] = []
+    var size: Int?
+    for candidate in ordered {
+      let own = Int((log(Double(max(candidate.count, 1))) / log(1.05)).rounded())
+      if own == size, let last = result.last, !candidate.isBetter(than: last) { continue }
+      size = own
+      result.append(candidate)
+    }
+    return result
   }
 
   private var unitCount: Int { selector.everything.units.count }
@@ -62,6 +91,24 @@ struct CurveEvaluation {
     }
   }
 
+  /// The `count` units with the largest mean gates from the moment on at which the path passed that size. What stayed
+  /// until the end serves together; what went soon after that moment was about to go.
+  private func survivors(_ count: Int, along path: [ScoreSnapshot]) -> [(ChainSelection, Int)] {
+    guard
+      let start = path.indices.min(by: { distance(of: path[$0], from: count) < distance(of: path[$1], from: count) }),
+      start < path.count - 1
+    else { return [] }
+    var mean = path[start]
+    for snapshot in path[(start + 1)...] {
+      for unit in mean.unitGates.indices { mean.unitGates[unit] += snapshot.unitGates[unit] }
+      for block in mean.blockGates.indices { mean.blockGates[block] += snapshot.blockGates[block] }
+    }
+    let scale = 1 / Float(path.count - start)
+    for unit in mean.unitGates.indices { mean.unitGates[unit] *= scale }
+    for block in mean.blockGates.indices { mean.blockGates[block] *= scale }
+    return BranchRepair.allCases.map { (selector.largest(count, of: mean, $0), mean.step) }
+  }
+
   /// How far, on a logarithmic scale, the chain that a snapshot marks itself is from `count` units.
   private func distance(of snapshot: ScoreSnapshot, from count: Int) -> Double {
     let own = max(selector.hardChain(of: snapshot).keptCount, 1)
@@ -70,31 +117,38 @@ struct CurveEvaluation {
 
   /// Halves the gap between the smallest faithful chain and the next smaller one that was tried.
   private func refinement(
-    of curve: ChainCurve, fraction: Double, along path: [ScoreSnapshot]
-  ) async throws -> [ChainPoint] {
-    var faithful = curve.answer(to: .agreement(fraction: fraction)).point.selection.keptCount
-    var failing =
-      curve.points.filter { $0.selection.keptCount < faithful }.map(\.selection.keptCount).max()
-      ?? selector.smallestCount
-    var points: [ChainPoint] = []
+    of candidates: [Candidate], fraction: Double, along path: [ScoreSnapshot]
+  ) async throws -> [Candidate] {
+    var faithful = candidates.filter { $0.binary.agreement >= fraction }.map(\.count).min() ?? unitCount
+    var failing = candidates.map(\.count).filter { $0 < faithful }.max() ?? selector.smallestCount
+    var result: [Candidate] = []
     while faithful - failing > max(1, unitCount / 200) {
       let middle = (faithful + failing) / 2
-      var found = false
-      for (selection, step) in chains(of: middle, along: path, alternatives: 2) where !found {
-        let candidate = try await point(selection, step: step)
-        points.append(candidate)
-        found = candidate.binary.agreement >= fraction
+      var isFound = false
+      for (selection, step) in chains(of: middle, along: path, alternatives: 2) where !isFound {
+        let candidate = try await evaluated(selection, step: step)
+        result.append(candidate)
+        isFound = candidate.binary.agreement >= fraction
       }
-      if found { faithful = middle } else { failing = middle }
+      if isFound { faithful = middle } else { failing = middle }
     }
-    return points
+    return result
   }
 
-  private func point(_ selection: ChainSelection, step: Int?) async throws -> ChainPoint {
-    let binary = try await evaluator.binaryLogits(of: region, selection)
-    let soft = try await evaluator.softLogits(of: region, selection)
+  private func evaluated(_ selection: ChainSelection, step: Int?) async throws -> Candidate {
+    let logits = try await evaluator.binaryLogits(of: region, selection)
+    return Candidate(selection: selection, step: step, binary: Fidelity(dense: dense, chain: logits))
+  }
+
+  /// A chain, evaluated in both modes.
+  func point(_ selection: ChainSelection, step: Int?) async throws -> ChainPoint {
+    try await point(evaluated(selection, step: step))
+  }
+
+  private func point(_ candidate: Candidate) async throws -> ChainPoint {
+    let soft = try await evaluator.softLogits(of: region, candidate.selection)
     return ChainPoint(
-      selection: selection, binary: Fidelity(dense: dense, chain: binary), soft: Fidelity(dense: dense, chain: soft),
-      step: step)
+      selection: candidate.selection, binary: candidate.binary, soft: Fidelity(dense: dense, chain: soft),
+      step: candidate.step)
   }
 }

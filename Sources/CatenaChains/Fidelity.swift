@@ -29,6 +29,11 @@ public struct Fidelity: Sendable, Hashable, Codable {
     divergence = total / Double(dense.count)
     predictedClasses = classes.count
   }
+
+  /// Whether this is more faithful than `other`: higher agreement, then lower divergence.
+  func isBetter(than other: Fidelity) -> Bool {
+    (agreement, -divergence) > (other.agreement, -other.divergence)
+  }
 }
 
 /// The index of the largest logit, the first of equal ones.

@@ -6,8 +6,9 @@ import Testing
 @Suite("Regions larger than the planned batch")
 struct ChunkTests {
   private static let steps = 6
-  /// For scores: Adam divides by the root of squared gradients, which magnifies the rounding of small ones.
-  private static let tolerance: Float = 5e-6
+  /// For scores, a thousandth of a step: Adam divides by the root of squared gradients, which magnifies the rounding of
+  /// small ones from step to step. Of the first gradients themselves a millionth is asked.
+  private static let tolerance: Float = 5e-5
 
   /// Batches that divide a region of eight, leave a short last chunk, and hold one sample.
   @Test("chunks with accumulated gradients are one batch", arguments: [4, 3, 5, 1])

@@ -21,6 +21,7 @@ struct LiteralStep {
   }
 
   let settings: ChainSettings
+  let phase: ChainProgram.Phase
   let keep: [Double]
   private(set) var states: [State]
   private(set) var steps = 0
@@ -35,8 +36,12 @@ struct LiteralStep {
   private let blockOfUnit: [Int?]
 
   /// The step of a network whose batch holds as many samples of every region.
-  init(network: ChainNetwork, samples: Tensor, keep: [Double], scores: [Scores], settings: ChainSettings) throws {
+  init(
+    network: ChainNetwork, samples: Tensor, keep: [Double], scores: [Scores], settings: ChainSettings,
+    phase: ChainProgram.Phase = .soft
+  ) throws {
     self.settings = settings
+    self.phase = phase
     self.keep = keep
     self.samples = samples
     gated = try network.graph.gated(network.sites, regions: keep.count, parametrization: .identity)
@@ -56,9 +61,13 @@ struct LiteralStep {
     }
   }
 
+  private func sigmoid(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
+
   /// S and alpha of a region.
   private func gates(_ state: State) -> (units: [Double], blocks: [Double]) {
-    func sigmoid(_ x: Double) -> Double { 1 / (1 + exp(-x)) }
+    if phase == .straight {
+      return (state.units.map { $0 >= state.offset ? 1 : 0 }, state.blocks.map { $0 >= 0 ? 1 : 0 })
+    }
     return (
       state.units.map { sigmoid(($0 - state.offset) / state.temperature) },
       state.blocks.map { sigmoid($0 / state.temperature) }
@@ -86,7 +95,13 @@ struct LiteralStep {
     var state = states[region]
     let temperature = state.temperature
     let alphaOfUnit = blockOfUnit.map { block in block.map { alphas[$0] } ?? 1 }
-    let slopes = gates.map { $0 * (1 - $0) / temperature }
+    let width = Double(settings.straightWidth)
+    let slopes =
+      switch phase {
+      case .soft: gates.map { $0 * (1 - $0) / temperature }
+      case .straight:
+        state.units.map { sigmoid(($0 - state.offset) / width) }.map { $0 * (1 - $0) / width }
+      }
     let reach = max(zip(alphaOfUnit, slopes).map(*).reduce(0, +), 1e-6)
     let multiplier = -zip(gradients, slopes).map(*).reduce(0, +) / reach
 
@@ -98,25 +113,45 @@ struct LiteralStep {
       total.append((blockGradients[block] + multiplier * members.reduce(0, +)) * slope)
     }
     var scores = state.units + state.blocks
-    for index in scores.indices {
+    let moving = phase == .soft ? scores.indices : gates.indices
+    let rate: Double
+    switch phase {
+    case .soft: rate = (temperature / Double(settings.firstTemperature)).squareRoot()
+    case .straight:
+      let straight = (settings.straightPart * Double(settings.steps)).rounded(.down)
+      rate = min(
+        Double(settings.straightRate) * Double(settings.steps - steps) / straight, Double(settings.straightRate))
+    }
+    for index in moving {
       state.first[index] = 0.9 * state.first[index] + 0.1 * total[index]
       state.second[index] = 0.999 * state.second[index] + 0.001 * total[index] * total[index]
       let mean = state.first[index] / (1 - pow(0.9, Double(steps + 1)))
       let variance = state.second[index] / (1 - pow(0.999, Double(steps + 1)))
-      scores[index] -= Double(settings.learningRate) * mean / (variance.squareRoot() + 1e-8)
+      scores[index] -=
+        (index < gates.count ? rate : 1) * Double(settings.learningRate) * mean / (variance.squareRoot() + 1e-8)
     }
     state.units = Array(scores.prefix(gates.count))
     state.blocks = Array(scores.dropFirst(gates.count))
 
     let size = zip(alphaOfUnit, gates).map(*).reduce(0, +) / Double(gates.count)
     sizes.append(size)
-    let ramp = min(Double(steps) / (settings.shrinkingEnd * Double(settings.steps)), 1)
-    let aim = Double(settings.firstSize) * pow(keep[region] / Double(settings.firstSize), ramp)
-    let newton = Double(gates.count) * (size - aim) / reach
-    let bound = Double(settings.firstTemperature) / 4
-    state.offset += min(max(newton, -bound), bound)
+    let soft = settings.steps - Int(settings.straightPart * Double(settings.steps))
     state.temperature *= pow(
-      Double(settings.lastTemperature) / Double(settings.firstTemperature), 1 / Double(settings.steps))
+      Double(settings.lastTemperature) / Double(settings.firstTemperature), 1 / Double(soft))
+    switch phase {
+    case .soft:
+      let progress = min(Double(steps) / (settings.shrinkingEnd * Double(settings.steps)), 1)
+      let ramp = 1 - pow(1 - progress, 3)
+      let aim = Double(settings.firstSize) * pow(keep[region] / Double(settings.firstSize), ramp)
+      let newton = Double(gates.count) * (size - aim) / reach
+      let bound = Double(settings.firstTemperature) / 4
+      state.offset += min(max(newton, -bound), bound)
+    case .straight:
+      // Just above the largest score that the budget leaves out.
+      let counted = state.units.indices.filter { alphaOfUnit[$0] == 1 }.map { state.units[$0] }.sorted(by: >)
+      let count = Int(keep[region] * Double(gates.count) + 0.01)
+      state.offset = counted[count] + 1e-6
+    }
     states[region] = state
   }
 

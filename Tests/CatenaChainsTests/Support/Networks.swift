@@ -96,6 +96,9 @@ extension ChainSettings {
     settings.steps = steps
     settings.batch = batch
     settings.seed = seed
+    // Everything that a search can do, also what the defaults leave out.
+    settings.firstTemperature = 0.5
+    settings.variants = 4
     return settings
   }
 }

@@ -54,15 +54,15 @@ extension Tensor {
 /// An optimiser of some regions, each with its own aim.
 func optimizer(
   _ model: ONNXModel, _ regions: [Region], keep: [Double], settings: ChainSettings,
-  backend: any Backend = CPUBackend()
+  phase: ChainProgram.Phase = .soft, backend: any Backend = CPUBackend()
 ) async throws -> ChainOptimizer {
   let network = try ChainNetwork(model: model, batch: 4)
   let evaluator = try await ChainEvaluator(network: network, backend: backend, options: CompileOptions())
   var dense: [[[Float]]] = []
   for region in regions { dense.append(try await evaluator.denseLogits(of: region)) }
   return try await ChainOptimizer(
-    network: network, regions: regions, dense: dense, keep: keep, settings: settings, backend: backend,
-    options: CompileOptions())
+    network: network, regions: regions, dense: dense, keep: keep, settings: settings, phase: phase,
+    backend: backend, options: CompileOptions())
 }
 
 /// An extractor on the processor.

@@ -1,0 +1,87 @@
+import CatenaAutodiff
+import CatenaTensors
+
+/// One variant of every sample of some regions, with the dense network's logits.
+struct RegionVariants: Sendable {
+  var regions: [Region]
+  var dense: [[[Float]]]
+
+  /// Those of some regions.
+  func part(_ range: Range<Int>) -> RegionVariants {
+    RegionVariants(regions: Array(regions[range]), dense: Array(dense[range]))
+  }
+}
+
+/// What the optimisation reads: the samples of R regions in parts of the planned size, and variants of them.
+package struct RegionBatches: Sendable {
+  /// What one run reads: part of every region.
+  struct Batch: Sendable {
+    let samples: Tensor
+    let target: Tensor
+    let weights: Tensor
+  }
+
+  /// The number of regions.
+  let regionCount: Int
+  /// The number of units and of blocks of the network.
+  let unitCount: Int
+  let blockCount: Int
+  /// The number of samples per run, of all regions together.
+  let samplesPerRun: Int
+  /// The regions as they are, in as many parts as they need; then each set of variants.
+  private var sets: [[Batch]]
+
+  /// Whether every step reads the same, in one run.
+  var isConstant: Bool { sets.count == 1 && sets[0].count == 1 }
+
+  /// The parts of the samples that step `index` reads: every second step reads variants, where there are some.
+  func batches(ofStep index: Int) -> [Batch] {
+    if sets.count == 1 || index.isMultiple(of: 2) { return sets[0] }
+    return sets[1 + index / 2 % (sets.count - 1)]
+  }
+
+  package init(network: ChainNetwork, regions: [Region], dense: [[[Float]]], settings: ChainSettings) {
+    regionCount = regions.count
+    unitCount = network.sites.unitCount
+    blockCount = network.sites.blocks.count
+    let perRegion = Self.samplesPerRun(network: network, regions: regions, settings: settings)
+    samplesPerRun = perRegion * regions.count
+    sets = [Self.batches(of: regions, dense: dense, perRegion: perRegion)]
+  }
+
+  /// Adds variants of all regions, with the dense network's logits of them.
+  mutating func add(_ variants: RegionVariants) {
+    sets.append(
+      Self.batches(of: variants.regions, dense: variants.dense, perRegion: samplesPerRun / regionCount))
+  }
+
+  /// The samples of each region in one run: the planned batch shared out, but no more than the largest region has.
+  static func samplesPerRun(network: ChainNetwork, regions: [Region], settings: ChainSettings) -> Int {
+    if let fixed = network.model.fixedBatch { return max(fixed / regions.count, 1) }
+    let largest = regions.map(\.count).max() ?? 1
+    return max(1, min(largest, settings.batch / regions.count))
+  }
+
+  private static func batches(of regions: [Region], dense: [[[Float]]], perRegion: Int) -> [Batch] {
+    let largest = regions.map(\.count).max() ?? 0
+    return Batches(size: perRegion, count: largest).ranges.map { range in
+      var samples: [Tensor] = []
+      var target: [Float] = []
+      var weights: [Float] = []
+      for (region, logits) in zip(regions, dense) {
+        let clamped = min(range.lowerBound, region.count - 1)..<min(max(range.upperBound, 1), region.count)
+        let real = range.lowerBound < region.count ? clamped.count : 0
+        let rows = real > 0 ? clamped : (region.count - 1)..<region.count
+        samples.append(region.samples.rows(rows, filledTo: perRegion))
+        for index in 0..<perRegion {
+          target += logProbabilities(logits[min(rows.lowerBound + index, rows.upperBound - 1)]).map(Float.init)
+          weights.append(index < real ? 1 / Float(region.count) : 0)
+        }
+      }
+      let rowCount = perRegion * regions.count
+      return Batch(
+        samples: Tensor.concatenatingRows(samples),
+        target: Tensor(target, shape: [rowCount, target.count / rowCount]), weights: Tensor(weights, shape: [rowCount]))
+    }
+  }
+}

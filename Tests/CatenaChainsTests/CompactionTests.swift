@@ -1,0 +1,93 @@
+import CatenaAutodiff
+import CatenaCPU
+import CatenaChains
+import CatenaCompute
+import CatenaFormats
+import CatenaTensors
+import TestSupport
+import Testing
+
+@Suite("Compaction")
+struct CompactionTests {
+  enum Structure: String, CaseIterable, Sendable {
+    case residual, nested, resnet, paddedShortcut, squeezeExcite, denseNet, mobileNet
+
+    func model() throws -> ONNXModel {
+      switch self {
+      case .residual: try NetworkBuilder.residual(batch: 3)
+      case .nested: try NetworkBuilder.nested(batch: 3)
+      case .resnet: try GoldenNetwork.resnet.model()
+      case .paddedShortcut: try GoldenNetwork.paddedShortcut.model()
+      case .squeezeExcite: try GoldenNetwork.squeezeExcite.model()
+      case .denseNet: try GoldenNetwork.denseNet.model()
+      case .mobileNet: try GoldenNetwork.mobileNet.model()
+      }
+    }
+  }
+
+  private func region(of network: ChainNetwork) throws -> Region {
+    let shape = network.graph.shape(network.graph.inputs[0])
+    return try noise(network.batch, sample: Array(shape.dimensions.dropFirst()), seed: 4)
+  }
+
+  @Test("what is left computes what the whole network does with the cut gates 0", arguments: Structure.allCases)
+  func outputs(structure: Structure) async throws {
+    let network = try ChainNetwork(model: structure.model(), batch: 3)
+    let region = try region(of: network)
+    let whole = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
+    var generator = SeededGenerator(seed: 7)
+    var smallest = network.graph.multiplyAddCount
+    for trial in 0..<4 {
+      let kept = network.sites.layers.flatMap { layer in
+        // The first unit of a layer stays, so that every layer does.
+        (0..<layer.count).map { $0 == 0 || generator.uniform() < 0.5 }
+      }
+      let blocks = network.sites.blocks.indices.map { trial == 0 || $0 % 4 != trial }
+      let compact = try CompactNetwork(of: network, keeping: (kept, blocks))
+      smallest = min(smallest, compact.network.graph.multiplyAddCount)
+      let units = kept.map { $0 ? Float(0.3 + 0.7 * generator.uniform()) : 0 }
+      let alphas = blocks.map { $0 ? Float(0.3 + 0.7 * generator.uniform()) : 0 }
+      let part = try await ChainEvaluator(network: compact.network, backend: CPUBackend(), options: CompileOptions())
+      let expected = try await whole.logits(of: region, unitGates: units, blockGates: alphas)
+      let found = try await part.logits(
+        of: region, unitGates: compact.units.map { units[$0] }, blockGates: compact.blocks.map { alphas[$0] })
+      let range = expected.joined().map(abs).max() ?? 0
+      let deviation = zip(expected.joined(), found.joined()).map { abs($0 - $1) }.max() ?? .infinity
+      #expect(deviation <= 1e-4 * max(range, 1e-3), "trial \(trial)")
+    }
+    #expect(smallest < network.graph.multiplyAddCount)
+  }
+
+  @Test("a search goes on without dead units as it would with them", arguments: [Structure.residual, .nested, .resnet])
+  func steps(structure: Structure) async throws {
+    let network = try ChainNetwork(model: structure.model(), batch: 3)
+    let regions = [try region(of: network)]
+    let evaluator = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
+    let dense = [try await evaluator.denseLogits(of: regions[0])]
+    let settings = ChainSettings.short()
+    let batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
+    var state = OptimizerState(network: network, keep: [0.4], settings: settings)
+    let kept = network.sites.layers.flatMap { layer in (0..<layer.count).map { $0 % 3 != 2 } }
+    for unit in kept.indices where !kept[unit] { state.units[0][0][unit] = -100 }
+    let blocks = [Bool](repeating: true, count: network.sites.blocks.count)
+    let compact = try CompactNetwork(of: network, keeping: (kept, blocks))
+    func optimized(_ stage: CompactNetwork) async throws -> [ScoreSnapshot] {
+      let first = try await ChainOptimizer(
+        stage: stage, batches: batches, state: state, settings: settings, backend: CPUBackend(),
+        options: CompileOptions())
+      try await first.advance(by: 3)
+      // The second half in a program of its own: the state that is handed over is all that steps depend on.
+      let second = try await ChainOptimizer(
+        stage: stage, batches: batches, state: first.advanced(state), settings: settings, backend: CPUBackend(),
+        options: CompileOptions())
+      try await second.advance(by: 3)
+      return try await second.snapshots(atStep: 6)
+    }
+    let expected = try await optimized(CompactNetwork(whole: network))[0]
+    let found = try await optimized(compact)[0]
+    for unit in kept.indices {
+      #expect(abs(expected.unitGates[unit] - found.unitGates[unit]) <= 1e-4, "unit \(unit)")
+    }
+    for block in blocks.indices { #expect(abs(expected.blockGates[block] - found.blockGates[block]) <= 1e-4) }
+  }
+}
