@@ -29,7 +29,8 @@ struct StoredRegion {
   }
 }
 
-/// The factors of the soft mode that a chain's folder stores: in (0, 1] for what is kept, 0 for all else.
+/// The factors of the soft mode that a chain's folder stores: from 0 to 1 for what is kept, 0 for all else. A unit
+/// that is kept only to complete its branch may have 0.
 struct SoftFactors {
   let units: [Float]
   let blocks: [Float]
@@ -43,7 +44,7 @@ struct SoftFactors {
         return []
       }
       let factors = tensor.floats
-      if !zip(factors, kept).allSatisfy({ factor, kept in kept ? factor > 0 && factor <= 1 : factor == 0 }) {
+      if !zip(factors, kept).allSatisfy({ factor, kept in kept ? (0...1).contains(factor) : factor == 0 }) {
         findings.append("\(ChainFile.scores): the factors of '\(name)' are not those of the kept units")
       }
       return factors

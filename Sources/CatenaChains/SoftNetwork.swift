@@ -13,9 +13,7 @@ struct SoftNetwork {
     let present = sliced.graph.producers()
     var scales: [ChannelFactors] = []
     var sources: [(scores: String, indices: [Int])] = []
-    for (layer, offset) in zip(network.sites.layers, network.sites.unitOffsets) {
-      let units = unitFactors[offset..<(offset + layer.count)]
-      guard present[layer.value] != nil, units.contains(where: { $0 > 0 }) else { continue }
+    for (layer, offset) in zip(network.sites.layers, network.sites.unitOffsets) where present[layer.value] != nil {
       let indices = sliced.record.kept(layer.value, axis: layer.axis) ?? Array(0..<layer.count)
       scales.append(
         ChannelFactors(value: layer.value, axis: layer.axis, factors: indices.map { unitFactors[offset + $0] }))
