@@ -87,7 +87,7 @@ let package = Package(
       dependencies: ["CatenaOpenCL", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
     .testTarget(
       name: "CatenaChainsTests",
-      dependencies: ["CatenaChains", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "TestSupport"]),
+      dependencies: ["CatenaChains", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "CatenaReference", "TestSupport"]),
     .testTarget(
       name: "CatenaTracesTests",
       dependencies: ["CatenaTraces", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "TestSupport"]),

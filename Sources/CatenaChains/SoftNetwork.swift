@@ -1,13 +1,13 @@
 import CatenaGraph
 
 /// The sub-network in soft mode: the binary one with explicit products behind its units and branches.
-struct SoftNetwork {
-  let graph: Graph
+package struct SoftNetwork {
+  package let graph: Graph
   /// Where each factor comes from.
   let factors: [ChainManifest.SoftFactor]
 
   /// Scales what is left in `sliced` by the gates of units (S) and branches (alpha).
-  init(
+  package init(
     network: ChainNetwork, sliced: SlicedGraph, unitFactors: [Float], blockFactors: [Float]
   ) throws(GraphError) {
     let present = sliced.graph.producers()
