@@ -80,9 +80,15 @@ struct MemoryTests {
       let region = try network.region(Array(0..<20))
       let chain = try ChainNetwork(model: network.model(), batch: region.count)
       let backend = CPUBackend()
+      let settings = {
+        var settings = ChainSettings.short(steps: 2)
+        // The plan is that of the programs, not of more samples.
+        settings.variants = 0
+        return settings
+      }()
       func extractor(_ limit: Int?) -> ChainExtractor {
         ChainExtractor(
-          network: chain, backend: backend, settings: .short(steps: 2), options: CompileOptions(memoryLimit: limit))
+          network: chain, backend: backend, settings: settings, options: CompileOptions(memoryLimit: limit))
       }
       let free = try await extractor(nil).plan(for: region, request: .keep(fraction: 0.5))
       // Packed weights do not shrink with the blocks.
