@@ -7,6 +7,8 @@
 #include "results.h"
 #include "taps.h"
 
+#include <math.h>
+
 enum {
   MAX_DEPTH = 512,
   MAX_DOT_RESULTS = 8,
@@ -48,16 +50,29 @@ CATENA_INLINE int64_t dot_vectors(const tap_plan *plan, const phase *at, int64_t
   return vectors;
 }
 
-// Whether few results cost less by dot products: half a cycle for a vector of products, and some for adding up lanes.
-static bool prefers_dots(const tap_plan *plan, const catena_implicit_gemm *problem) {
-  int64_t results = problem->destination_channels;
-  if (results > MAX_DOT_RESULTS) return false;
-  int64_t dot = 0, outer = 0;
+// Cycles per result pixel of a phase: one for every vector of products, some for adding up lanes and for storing.
+CATENA_INLINE double dot_cycles(const tap_plan *plan, const catena_implicit_gemm *problem, const phase *at) {
+  return (double)(problem->destination_channels * (dot_vectors(plan, at, problem->source_channels) + 3) + 4);
+}
+
+CATENA_INLINE double outer_cycles(const catena_implicit_gemm *problem, const phase *at) {
+  int64_t vectors = rounded_up(problem->destination_channels, LANES) / LANES;
+  return (double)(at->taps * problem->source_channels * vectors + 12);
+}
+
+static double cycles(const tap_plan *plan, const catena_implicit_gemm *problem, bool is_dot) {
+  double sum = 0;
   for (int32_t i = 0; i < plan->phase_count; i++) {
-    dot += results * (dot_vectors(plan, &plan->phases[i], problem->source_channels) + 4);
-    outer += plan->phases[i].taps * problem->source_channels;
+    const phase *at = &plan->phases[i];
+    double each = is_dot ? dot_cycles(plan, problem, at) : outer_cycles(problem, at);
+    sum += each * (double)(at->rows * at->columns);
   }
-  return dot < outer;
+  return sum;
+}
+
+static bool prefers_dots(const tap_plan *plan, const catena_implicit_gemm *problem) {
+  return problem->destination_channels <= MAX_DOT_RESULTS
+    && cycles(plan, problem, true) < cycles(plan, problem, false);
 }
 
 static bool is_pointwise(const tap_plan *plan, const catena_implicit_gemm *problem) {
@@ -67,11 +82,12 @@ static bool is_pointwise(const tap_plan *plan, const catena_implicit_gemm *probl
     && problem->source_height == problem->destination_height && problem->source_width == problem->destination_width;
 }
 
-bool catena_direct_is_better(const catena_implicit_gemm *problem) {
-  if (!catena_implicit_gemm_is_possible(problem) || problem->destination_width == 1) return false;
+double catena_direct_cycles(const catena_implicit_gemm *problem) {
+  if (!catena_implicit_gemm_is_possible(problem) || problem->destination_width == 1) return INFINITY;
   tap_plan plan = taps_of(problem);
-  if (prefers_dots(&plan, problem)) return true;
-  return !is_pointwise(&plan, problem) && deepest(&plan, problem->source_channels) <= MAX_DEPTH;
+  bool is_dot = prefers_dots(&plan, problem);
+  bool is_shallow = !is_pointwise(&plan, problem) && deepest(&plan, problem->source_channels) <= MAX_DEPTH;
+  return is_dot || is_shallow ? cycles(&plan, problem, is_dot) : INFINITY;
 }
 
 static band_shape band_of(const direct_step *step, const phase *at, int32_t threads) {
@@ -330,7 +346,7 @@ CATENA_INLINE lane_patterns patterns_of(const direct_step *step) {
 
 // `pixels` groups of `count` floats, `stride` apart, one behind the other in a vector.
 CATENA_INLINE vector load_spread(const float *from, int64_t pixels, int64_t count, int64_t stride) {
-  if (stride == count) return load_part(from, pixels * count);
+  if (stride == count) return load_lanes(from, pixels * count);
   float values[LANES] = {0};
   for (int64_t i = 0; i < pixels; i++) {
     for (int64_t j = 0; j < count; j++) values[i * count + j] = from[i * stride + j];

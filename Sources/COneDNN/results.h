@@ -28,12 +28,13 @@
 // destination, of ELEMENTS in all and CHANNELS in a pixel; its first column is the destination's channel `column`, and
 // its last vector has `last_lanes` columns.
 //
-// Where rows lie one behind the other, a row's padding is written over by the next row, whose operands were read before.
+// Where rows lie one behind the other, a row's padding is written over by the next row, whose operands were read before;
+// it must not reach beyond that row.
 #define STORE_RESULTS(VECTORS, ROWS, AT, ELEMENTS, CHANNELS) \
   const product_operands *at = (AT); \
   bool is_inside = places[here - 1] + VECTORS * LANES <= (ELEMENTS); \
   bool is_whole = last_lanes == LANES; \
-  bool is_only_panel = (CHANNELS) == (VECTORS - 1) * LANES + last_lanes; \
+  bool can_overrun = (CHANNELS) == (VECTORS - 1) * LANES + last_lanes && LANES - last_lanes <= (CHANNELS); \
   vector channel[VECTORS]; \
   if (at->bias != NULL) { \
     UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
@@ -55,7 +56,7 @@
   UNROLL for (int32_t i = 0; i < ROWS; i++) { \
     if (i >= here) break; \
     int32_t next_row = i + 1 < ROWS ? i + 1 : i; \
-    bool is_followed = is_only_panel && i + 1 < here && places[next_row] == places[i] + (CHANNELS); \
+    bool is_followed = can_overrun && i + 1 < here && places[next_row] == places[i] + (CHANNELS); \
     UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
       float *to = (float *)at->destination + places[i] + j * LANES; \
       if (is_whole || is_followed || j + 1 < VECTORS) { \

@@ -49,11 +49,17 @@ size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t thr
   return (size_t)(plan(problem, threads).floats_per_thread * threads) * sizeof(float);
 }
 
+double catena_winograd_cycles(const catena_winograd *problem) {
+  winograd_step step = plan(problem, 1);
+  double products = (double)(POINTS * problem->source_channels * step.columns) / LANES;
+  double transforms = 27.0 * (double)(step.depth + step.columns);
+  return (double)(step.tiles_down * step.tiles_across) * (products + transforms);
+}
+
 // MARK: Weights
 
 size_t catena_winograd_weight_bytes(const catena_winograd *problem) {
-  int64_t depth = rounded_up(problem->source_channels, LANES);
-  return (size_t)(POINTS * depth * rounded_up(problem->destination_channels, LANES)) * sizeof(float);
+  return (size_t)(POINTS * problem->source_channels * rounded_up(problem->destination_channels, LANES)) * sizeof(float);
 }
 
 void catena_winograd_pack(const catena_winograd *problem, const float *weights, float *packed) {
@@ -67,14 +73,14 @@ void catena_winograd_pack(const catena_winograd *problem, const float *weights, 
     }
   }
   int64_t sources = problem->source_channels, results = problem->destination_channels;
-  int64_t depth = rounded_up(sources, LANES), columns = rounded_up(results, LANES);
+  int64_t columns = rounded_up(results, LANES);
   memset(packed, 0, catena_winograd_weight_bytes(problem));
   for (int64_t result = 0; result < results; result++) {
     int64_t panel = result / (MAX_PANEL * LANES) * (MAX_PANEL * LANES);
     int64_t width = panel_width(columns - panel);
     for (int64_t source = 0; source < sources; source++) {
       const float *taps = weights + (result * sources + source) * 9;
-      float *target = packed + panel * depth + source * width + (result - panel);
+      float *target = packed + panel * sources + source * width + (result - panel);
       for (int32_t i = 0; i < PATCH; i++) {
         double across[3];
         for (int32_t x = 0; x < 3; x++) {
@@ -82,7 +88,7 @@ void catena_winograd_pack(const catena_winograd *problem, const float *weights, 
         }
         for (int32_t j = 0; j < PATCH; j++) {
           double value = rows[j][0] * across[0] + rows[j][1] * across[1] + rows[j][2] * across[2];
-          target[(i * PATCH + j) * depth * columns] = (float)value;
+          target[(i * PATCH + j) * sources * columns] = (float)value;
         }
       }
     }
@@ -304,11 +310,11 @@ typedef struct {
 PANEL_PRODUCTS(product, point_products, NO_SUMS, STORE_SUMS)
 
 CATENA_INLINE void multiply(
-  const float *left, int64_t count, int64_t depth, const float *weights, int64_t columns, float *to
+  const float *left, int64_t count, int64_t stride, int64_t depth, const float *weights, int64_t columns, float *to
 ) {
   for (int64_t column = 0; column < columns; column += MAX_PANEL * LANES) {
     point_products results = {to + column, columns};
-    product(results, panel_width(columns - column), left, depth, depth, weights + column * depth, count);
+    product(results, panel_width(columns - column), left, stride, depth, weights + column * depth, count);
   }
 }
 
@@ -316,7 +322,7 @@ CATENA_INLINE void multiply(
 
 CATENA_VECTORISED
 static void run_blocks(const winograd_step *step, catena_range share, float *sources) {
-  int64_t depth = step->depth, columns = step->columns;
+  int64_t depth = step->depth, columns = step->columns, channels = step->problem.source_channels;
   int64_t source_stride = step->block_tiles * depth, product_stride = step->block_tiles * columns;
   float *products = sources + POINTS * source_stride;
   for (int64_t block = share.begin; block < share.end; block++) {
@@ -332,8 +338,8 @@ static void run_blocks(const winograd_step *step, catena_range share, float *sou
     }
     for (int32_t point = 0; point < POINTS; point++) {
       multiply(
-        sources + point * source_stride, count, depth, step->at.weights + point * depth * columns, columns,
-        products + point * product_stride);
+        sources + point * source_stride, count, depth, channels, step->at.weights + point * channels * columns,
+        columns, products + point * product_stride);
     }
     for (int64_t tile = 0; tile < count; tile++) {
       const float *from = products + tile * columns;

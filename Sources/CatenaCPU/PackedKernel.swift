@@ -66,11 +66,9 @@ extension PackedKernel {
 }
 
 extension ConvolutionProblem {
-  /// Below these, loading four times the weights, filling tiles at the edges and padding channels to whole vectors cost
-  /// more than is saved. Bounds on one sample, not on the batch: a sample's results must not depend on how many others
-  /// it is run with.
+  /// Below this, loading four times the weights costs more than is saved. A bound on one sample, not on the batch: a
+  /// sample's results must not depend on how many others it is run with.
   private static let leastWinogradPixels = 64
-  private static let leastWinogradChannels = 12
 
   /// The fastest kernel of our own for one of `regions` equal parts of the batch; `nil` where there is none.
   ///
@@ -78,23 +76,23 @@ extension ConvolutionProblem {
   /// double the rate of products, minimal filtering quadruples it and loses no digit.
   func packedKernel(regions: Int, writes: Storage, threads: Int32) -> PackedKernel? {
     guard catena_panels_are_fast(), groups == 1, spatialRank == 2 else { return nil }
-    if var problem = winograd(regions: regions), !readsBFloat16 || !Machine.hasMatrixUnits {
+    let problem = implicitGEMM(regions: regions)
+    let direct = withUnsafePointer(to: problem) { catena_direct_cycles($0) }
+    if var problem = winograd(regions: regions), !readsBFloat16 || !Machine.hasMatrixUnits,
+      withUnsafePointer(to: problem, { catena_winograd_cycles($0) }) < direct
+    {
       problem.reads_bfloat16 = readsBFloat16
       problem.writes_bfloat16 = writes == .bfloat16
       return PackedKernel(problem, threads: threads)
     }
     guard !readsBFloat16, writes == .float32 else { return nil }
-    let problem = implicitGEMM(regions: regions)
-    if withUnsafePointer(to: problem, { catena_direct_is_better($0) }) {
-      return PackedKernel(direct: problem, threads: threads)
-    }
+    if direct < .infinity { return PackedKernel(direct: problem, threads: threads) }
     let isPossible = withUnsafePointer(to: problem) { catena_implicit_gemm_is_possible($0) }
     return isPossible ? PackedKernel(problem, threads: threads) : nil
   }
 
   private func winograd(regions: Int) -> catena_winograd? {
     guard form != .backwardData, kernel == [3, 3], dilations == [1, 1], form == .mirrored || strides == [1, 1],
-      min(sourceShape[1], resultShape[1]) >= Self.leastWinogradChannels,
       resultShape[2] * resultShape[3] >= Self.leastWinogradPixels
     else { return nil }
     return catena_winograd(

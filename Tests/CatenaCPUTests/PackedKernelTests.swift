@@ -51,6 +51,7 @@ struct PackedKernelTests {
     Shape4(sources: 3, results: 16, height: 12, width: 9),
     Shape4(sources: 9, results: 70, height: 6, width: 9),
     Shape4(sources: 7, results: 10, height: 40, width: 33),
+    Shape4(sources: 1, results: 4, height: 8, width: 17),
     Shape4(
       batch: 2, sources: 3, results: 20, height: 21, width: 23, kernel: [7, 7], strides: [2, 2],
       padsBegin: [3, 3], padsEnd: [3, 3]),
@@ -134,6 +135,30 @@ struct PackedKernelTests {
     // A ReLU that is within rounding of its kink passes a gradient or does not.
     for (index, tolerance) in [1e-5, 1e-4, 1e-4].enumerated() {
       #expect(difference(found[index], expected[index], tolerance: tolerance) == nil, "output \(index)")
+    }
+  }
+
+  /// What is added behind a product, as in a residual block, joins its kernel.
+  @Test(arguments: shapes.prefix(1) + implicitShapes.prefix(1) + directShapes + dotShapes)
+  func addsWhatLiesBehindTheProduct(_ shape: Shape4) async throws {
+    var graph = Graph()
+    let data = graph.addInput("input", TensorType(.float32, [shape.batch, shape.sources, shape.height, shape.width]))
+    let geometry = Convolution(
+      strides: shape.strides, padsBegin: shape.padsBegin, padsEnd: shape.padsEnd, dilations: shape.dilations)
+    let product = try graph.add(
+      .convolution(geometry), data,
+      constant(Shape([shape.results, shape.sources] + shape.kernel), in: &graph, seed: 1))
+    let residual = graph.addInput("residual", graph.type(product))
+    graph.outputs = [try graph.add(.binary(.add), product, residual)]
+    let program = Program(graph)
+    let tensors = tensors(graph)
+    let expected = try await ReferenceBackend().compile(program, options: CompileOptions())
+      .results(tensors, reading: graph.outputs)
+    let executable = try await CPUBackend().compileForProcessor(program, options: CompileOptions())
+    let found = try await executable.results(tensors, reading: graph.outputs)
+    #expect(difference(found[0], expected[0], tolerance: 1e-5) == nil)
+    if let kernel = executable.kernels.first(where: { $0.implementation.hasPrefix("catena:") }) {
+      #expect(kernel.kind == "convolution+add" && kernel.implementation == shape.implementation)
     }
   }
 

@@ -165,6 +165,8 @@ typedef struct {
   bool reads_bfloat16, writes_bfloat16;
 } catena_winograd;
 
+// Cycles that a sample takes, for comparing kernels: one for every vector of products.
+double catena_winograd_cycles(const catena_winograd *problem);
 size_t catena_winograd_weight_bytes(const catena_winograd *problem);
 size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t threads);
 // Brings weights in row-major order (destination channels, source channels, 3, 3) into the form that is multiplied.
@@ -202,7 +204,8 @@ void catena_add_implicit_gemm(
 
 // The same convolutions, lines of the source copied instead of gathered pixel by pixel: for little depth, and for few
 // destination channels.
-bool catena_direct_is_better(const catena_implicit_gemm *problem);
+// Cycles that a sample takes, for comparing kernels; infinity where gathered matrices are better.
+double catena_direct_cycles(const catena_implicit_gemm *problem);
 size_t catena_direct_weight_bytes(const catena_implicit_gemm *problem);
 size_t catena_direct_scratch_bytes(const catena_implicit_gemm *problem, int32_t threads);
 void catena_direct_pack(const catena_implicit_gemm *problem, const float *weights, float *packed);
