@@ -43,6 +43,12 @@ struct TraceCommand: AsyncParsableCommand {
   @Option(help: "What the exact solver removes at once from a convolution: kernel, tap or weight.")
   var blocks: PruningMethod.Blocks?
 
+  @Option(
+    help: ArgumentHelp(
+      "What the exact solver adds to the Hessian's diagonal, as a part of its mean; by default nothing.",
+      valueName: "part"), transform: Damping.init(parsing:))
+  var damping: Damping?
+
   @Flag(help: "Count and damp exactly as the published code does.")
   var compat = false
 
@@ -67,6 +73,8 @@ struct TraceCommand: AsyncParsableCommand {
     if let augmentations, augmentations < 1 { throw ValidationError("--augmentations must be at least 1") }
     if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
     if blocks != nil, solver != .exact { throw ValidationError("--blocks belongs to --solver exact") }
+    if damping != nil, solver != .exact { throw ValidationError("--damping belongs to --solver exact") }
+    if compat, damping != nil { throw ValidationError("--compat damps as the published code does") }
     if compat, let blocks, blocks != .tap { throw ValidationError("--compat cuts blocks as --blocks tap does") }
   }
 
@@ -80,6 +88,7 @@ struct TraceCommand: AsyncParsableCommand {
     settings.solver = solver
     settings.isCompatible = compat
     settings.blocks = compat ? .tap : blocks ?? settings.blocks
+    settings.damping = damping?.value
     settings.seed = seed
     if let augmentations { settings.augmentations = augmentations }
     settings.setBatch(batch, for: source)
@@ -124,6 +133,17 @@ struct TraceCommand: AsyncParsableCommand {
     let folders = folders(pictures.count)
     let line = ProgressLine()
     var manifests: [TraceManifest] = []
+    do { try await traceAll(pictures, folders, line, &manifests) } catch  where isCancellation(error) {
+      line.finish()
+      Output.note("stopped; complete are \(manifests.count) of \(folders.count) folders in \(out)")
+      throw ExitStatus.stopped
+    }
+    if json { try Output.json(manifests) }
+  }
+
+  private func traceAll(
+    _ pictures: [TraceSample], _ folders: [String], _ line: ProgressLine, _ manifests: inout [TraceManifest]
+  ) async throws {
     try await device.withEngine { engine in
       let (extractor, writer) = try prepared(engine)
       if manifests.isEmpty {
@@ -143,7 +163,6 @@ struct TraceCommand: AsyncParsableCommand {
         if !json { try Output.line("\(folders[done + index])  \(manifest.sample)  \(summary(manifest.fidelity))") }
       }
     }
-    if json { try Output.json(manifests) }
   }
 
   private func write(_ result: TraceResult, _ writer: TraceWriter, _ folder: String) throws -> TraceManifest {
