@@ -6,9 +6,6 @@ public struct TraceSettings: Sendable, Hashable, Codable {
   public var solver: TraceSolver = .fast
   /// What the exact solver removes at once from a convolution.
   public var blocks: PruningMethod.Blocks = .kernel
-  /// What the exact solver adds to the Hessian's diagonal, relative to its mean; `nil` for nothing, as published. Not in
-  /// compatible mode.
-  public var damping: Double?
   /// Whether to count and damp as the published code does.
   public var isCompatible = false
   /// Augmentations of the sample, on which the Hessians are computed.
@@ -29,9 +26,7 @@ public struct TraceSettings: Sendable, Hashable, Codable {
   public var method: PruningMethod {
     switch solver {
     case .fast: PruningMethod(.fast, isCompatible: isCompatible)
-    case .exact:
-      PruningMethod(
-        .exact(isCompatible ? .tap : blocks), isCompatible: isCompatible, damping: isCompatible ? 0 : damping ?? 0)
+    case .exact: PruningMethod(.exact(isCompatible ? .tap : blocks), isCompatible: isCompatible)
     }
   }
 }

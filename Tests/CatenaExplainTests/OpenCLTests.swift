@@ -20,7 +20,7 @@ struct OpenCLTests {
   func maps(method: AttributionMethod) async throws {
     let network = try SampleNetwork.resnet20(0..<2)
     var settings = AttributionSettings()
-    settings.steps = 4
+    (settings.steps, settings.smoothGradDeviation) = (4, 0.05)
     (settings.masks, settings.limeSamples, settings.segments) = (6, 6, 6)
     (settings.window, settings.strides) = ([16, 16], [16, 16])
     settings.inputBounds = InputBounds(try Preprocessing.named("cifar10"))

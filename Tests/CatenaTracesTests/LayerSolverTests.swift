@@ -112,16 +112,6 @@ struct LayerSolverTests {
     check(try await test.solved(PruningMethod(.exact(.weight)), sparsity: 0.6), literal)
   }
 
-  @Test("damp the Hessian where that is asked for", arguments: PruningMethod.Blocks.allCases)
-  func damped(blocks: PruningMethod.Blocks) async throws {
-    let test = LayerCase.all[0]
-    let literal = LiteralSolver(test.layer, test.inputs).exact(
-      test.weights, sparsity: 0.6, blocks: blocks, damping: 0.02)
-    let solved = try await test.solved(PruningMethod(.exact(blocks), damping: 0.02), sparsity: 0.6)
-    #expect(solved.damping == 0.02 && !solved.wasDampedFurther)
-    check(solved, literal)
-  }
-
   private func check(_ solved: PrunedLayer, _ literal: [[Double]]) {
     let values = solved.weights.floats
     let expected = literal.flatMap { $0 }

@@ -91,9 +91,7 @@ struct LiteralSolver {
   }
 
   /// SPADE with Optimal Brain Compression, section 2.2, blocks of one kernel or, in tap mode, as the published code cuts.
-  func exact(
-    _ weights: Tensor, sparsity: Double, blocks: PruningMethod.Blocks = .kernel, damping: Double = 0
-  ) -> [[Double]] {
+  func exact(_ weights: Tensor, sparsity: Double, blocks: PruningMethod.Blocks = .kernel) -> [[Double]] {
     let order = (0..<layer.columns).map {
       blocks == .tap ? $0 % layer.channels * layer.taps + $0 / layer.channels : $0
     }
@@ -101,8 +99,6 @@ struct LiteralSolver {
       var hessian = order.map { row in order.map { hessians[group][row][$0] } }
       var rows = rows(weights, group: group).map { row in order.map { row[$0] } }
       revive(&hessian, &rows)
-      let added = damping * hessian.indices.reduce(0) { $0 + hessian[$1][$1] } / Double(layer.columns)
-      for column in hessian.indices { hessian[column][column] += added }
       let block = blocks == .weight ? 1 : layer.taps
       var steps: [(loss: Double, row: Int)] = []
       var trajectories: [[[Double]]] = []

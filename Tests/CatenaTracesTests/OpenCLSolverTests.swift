@@ -69,7 +69,6 @@ struct OpenCLSolverTests {
           for blocks in PruningMethod.Blocks.allCases {
             try await Self.check(test, PruningMethod(.exact(blocks)), sparsity: sparsity)
           }
-          try await Self.check(test, PruningMethod(.exact(.kernel), damping: 0.01), sparsity: sparsity)
         }
       }
     }

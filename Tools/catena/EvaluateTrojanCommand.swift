@@ -70,12 +70,6 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
   @Option(help: "What the exact solver removes at once from a convolution: kernel, tap or weight.")
   var blocks: PruningMethod.Blocks?
 
-  @Option(
-    help: ArgumentHelp(
-      "What the exact solver adds to the Hessian's diagonal, as a part of its mean; by default nothing.",
-      valueName: "part"), transform: Damping.init(parsing:))
-  var damping: Damping?
-
   @Option(help: "Random views of each image that its traces are made from.")
   var augmentations: Int?
 
@@ -196,7 +190,6 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
     var settings = TraceSettings()
     settings.solver = solver
     settings.blocks = blocks ?? settings.blocks
-    settings.damping = solver == .exact ? damping?.value : nil
     settings.seed = arguments.seed
     if let augmentations { settings.augmentations = augmentations }
     settings.setBatch(nil, for: model)

@@ -43,12 +43,6 @@ struct TraceCommand: AsyncParsableCommand {
   @Option(help: "What the exact solver removes at once from a convolution: kernel, tap or weight.")
   var blocks: PruningMethod.Blocks?
 
-  @Option(
-    help: ArgumentHelp(
-      "What the exact solver adds to the Hessian's diagonal, as a part of its mean; by default nothing.",
-      valueName: "part"), transform: Damping.init(parsing:))
-  var damping: Damping?
-
   @Flag(help: "Count and damp exactly as the published code does.")
   var compat = false
 
@@ -73,8 +67,6 @@ struct TraceCommand: AsyncParsableCommand {
     if let augmentations, augmentations < 1 { throw ValidationError("--augmentations must be at least 1") }
     if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
     if blocks != nil, solver != .exact { throw ValidationError("--blocks belongs to --solver exact") }
-    if damping != nil, solver != .exact { throw ValidationError("--damping belongs to --solver exact") }
-    if compat, damping != nil { throw ValidationError("--compat damps as the published code does") }
     if compat, let blocks, blocks != .tap { throw ValidationError("--compat cuts blocks as --blocks tap does") }
   }
 
@@ -88,7 +80,6 @@ struct TraceCommand: AsyncParsableCommand {
     settings.solver = solver
     settings.isCompatible = compat
     settings.blocks = compat ? .tap : blocks ?? settings.blocks
-    settings.damping = damping?.value
     settings.seed = seed
     if let augmentations { settings.augmentations = augmentations }
     settings.setBatch(batch, for: source)
@@ -194,7 +185,6 @@ struct TraceCommand: AsyncParsableCommand {
       [
         layer.name, Output.percent(layer.ratio), "\(layer.connections.kept)", "\(layer.connections.total)",
         layer.loss.map { String(format: "%.4g", $0) } ?? "",
-        layer.wasDampedFurther == true ? String(format: "damped by %.0e", layer.damping ?? 0) : "",
       ]
     }
     let connections = manifest.connections

@@ -34,19 +34,6 @@ struct RatioOptions: ParsableArguments {
   }
 }
 
-/// A damping as the command line says it: a number above 0.
-struct Damping {
-  let value: Double
-
-  @Sendable
-  init(parsing argument: String) throws {
-    guard let value = Double(argument), value > 0, value.isFinite else {
-      throw ValidationError("a damping is a number above 0, as in --damping 0.01")
-    }
-    self.value = value
-  }
-}
-
 extension TraceSettings {
   /// Sets how many images the network runs at once: what was asked for, or few enough large ones for the layers' inputs
   /// to take little memory.

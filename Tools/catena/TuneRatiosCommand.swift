@@ -35,12 +35,6 @@ struct TuneRatiosCommand: AsyncParsableCommand {
   var blocks: PruningMethod.Blocks?
 
   @Option(
-    help: ArgumentHelp(
-      "What the exact solver adds to the Hessian's diagonal, as a part of its mean; by default nothing.",
-      valueName: "part"), transform: Damping.init(parsing:))
-  var damping: Damping?
-
-  @Option(
     help: "The part of the images whose prediction traces must keep, as 95%.", transform: Fraction.init(parsing:))
   var kept: Fraction?
 
@@ -74,7 +68,6 @@ struct TuneRatiosCommand: AsyncParsableCommand {
 
   func validate() throws {
     if blocks != nil, solver != .exact { throw ValidationError("--blocks belongs to --solver exact") }
-    if damping != nil, solver != .exact { throw ValidationError("--damping belongs to --solver exact") }
     for (name, value) in [("--augmentations", augmentations), ("--batch", batch), ("--probes", probes)] {
       if let value, value < 1 { throw ValidationError("\(name) must be at least 1") }
     }
@@ -112,7 +105,6 @@ struct TuneRatiosCommand: AsyncParsableCommand {
     var settings = TraceSettings()
     settings.solver = solver
     settings.blocks = blocks ?? settings.blocks
-    settings.damping = damping?.value
     settings.seed = seed
     if let augmentations { settings.augmentations = augmentations }
     settings.setBatch(batch, for: source)

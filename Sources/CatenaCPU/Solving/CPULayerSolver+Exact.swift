@@ -35,6 +35,8 @@ private struct ExactMemory {
 }
 
 extension CPULayerSolver {
+  /// What is added, relative to the mean of the diagonal, where the Hessian as it is cannot be factorised.
+  private static let dampings = [0, 1e-8, 1e-6, 1e-4, 1e-2]
   /// The smallest pivot over the largest of a factorisation that counts.
   private static let leastPivot = 1e-12
 
@@ -120,7 +122,7 @@ extension CPULayerSolver {
       inverse: memory.inverse, weights: memory.weights)
     let budget = Int64((Double(rows * steps) * sparsity).rounded(.up))
     let known = eliminations[group]
-    for level in method.exactDampings.indices where level >= known?.level ?? 0 {
+    for level in Self.dampings.indices where level >= known?.level ?? 0 {
       guard let dead = try factorise(group, level: level, memory) else { continue }
       for row in 0..<rows {
         for column in 0..<columns {
@@ -175,8 +177,7 @@ extension CPULayerSolver {
         dead.append(column)
       }
     }
-    let added =
-      level > 0 && method.isCompatible ? 1 : method.exactDampings[level] * meanDiagonal(hessian)
+    let added = level == 0 ? 0 : method.isCompatible ? 1 : Self.dampings[level] * meanDiagonal(hessian)
     for column in 0..<columns { hessian[column * columns + column] += added }
     if method.isCompatible, !factorisesInSinglePrecision(hessian) { return nil }
     memory.inverse.update(from: hessian, count: columns * columns)
@@ -191,7 +192,7 @@ extension CPULayerSolver {
 
   /// What `level` added, relative to the mean of the diagonal without it.
   private func damping(_ level: Int, _ hessian: UnsafePointer<Double>) -> Double {
-    guard level > 0, method.isCompatible else { return method.exactDampings[level] }
+    guard level > 0, method.isCompatible else { return Self.dampings[level] }
     return 1 / (meanDiagonal(hessian) - 1)
   }
 

@@ -6,7 +6,7 @@ public struct PruningMethod: Sendable, Hashable {
   public enum Algorithm: Sendable, Hashable {
     /// Column by column with a damped Hessian (SPADE, FastSPADE).
     case fast
-    /// Greedy in every row, with a budget for the layer (SPADE, Optimal Brain Compression), undamped unless asked for.
+    /// Greedy in every row, undamped, with a budget for the layer (SPADE, Optimal Brain Compression).
     case exact(Blocks)
   }
   /// What the exact algorithm removes at once from a convolution.
@@ -23,22 +23,12 @@ public struct PruningMethod: Sendable, Hashable {
   /// Whether to count and damp as the published code does: the fast solver prunes ties and one entry more per group, the
   /// exact one adds the identity where the Hessian, in single precision, cannot be factorised.
   public var isCompatible: Bool
-  /// What the exact algorithm adds to the Hessian's diagonal, relative to its mean: connections for what is rare among
-  /// the inputs then keep some of their worth. The published exact solver adds nothing.
-  public var damping: Double
 
   /// A method.
-  /// - Precondition: the damping is 0 or more, and 0 for the fast algorithm, which has its own, and in compatible mode.
-  public init(_ algorithm: Algorithm, isCompatible: Bool = false, damping: Double = 0) {
-    precondition(
-      damping == 0 || (damping > 0 && algorithm != .fast && !isCompatible), "only our exact solver's damping is chosen")
+  public init(_ algorithm: Algorithm, isCompatible: Bool = false) {
     self.algorithm = algorithm
     self.isCompatible = isCompatible
-    self.damping = damping
   }
-
-  /// What the exact algorithm adds to the diagonal, relative to its mean: the first that can be factorised.
-  package var exactDampings: [Double] { [damping] + [1e-8, 1e-6, 1e-4, 1e-2].filter { $0 > damping } }
 
   /// Columns that the exact algorithm removes at once.
   package func blockColumns(of layer: LayerGeometry) -> Int { algorithm == .exact(.weight) ? 1 : layer.taps }

@@ -2,6 +2,8 @@ import CatenaCompute
 import CatenaTensors
 
 extension OpenCLLayerSolver {
+  /// What is added, relative to the mean of the diagonal, where the Hessian as it is cannot be factorised.
+  private static let dampings = [0, 1e-8, 1e-6, 1e-4, 1e-2]
   /// The smallest pivot over the largest of a factorisation that counts.
   private static let leastPivot = 1e-12
   /// Multiply-adds of one launch, so that the device answers soon.
@@ -32,7 +34,7 @@ extension OpenCLLayerSolver {
   func solveExactly(_ dense: [Float], sparsity: Double) throws(ComputeError) -> PrunedLayer {
     let order = columnOrder
     let hessian = try factorise(
-      dampings: method.exactDampings, order: order, isReversed: false, leastPivot: Self.leastPivot)
+      dampings: Self.dampings, order: order, isReversed: false, leastPivot: Self.leastPivot)
     let products = try queue.numbers(layer.groups * layer.columns * layer.columns)
     try queue.launch(
       "inverse_product", [hessian.inverses.argument, products.argument, integers(layer.groups, layer.columns)],
@@ -67,7 +69,7 @@ extension OpenCLLayerSolver {
     }
     let level = hessian.levels.max() ?? 0
     return PrunedLayer(
-      weights: Tensor(result, shape: layer.weightShape), loss: loss, damping: method.exactDampings[level],
+      weights: Tensor(result, shape: layer.weightShape), loss: loss, damping: Self.dampings[level],
       wasDampedFurther: level > 0, deadColumns: hessian.dead.reduce(0) { $0 + $1.count })
   }
 }
