@@ -3,40 +3,16 @@
 // The rows of a block of pixels are gathered chunk by chunk of the depth, so that they and the weights they meet stay in
 // the second-level cache; a 1 x 1 convolution of stride 1 reads the image itself. What follows the product is done in
 // registers. Any number of channels; the last vector of columns is padded in the packed weights only.
-//
-// The input gradient of a convolution of stride s falls into s x s phases: pixels of the result at the same distance
-// from the grid read the same taps, as a convolution of stride 1 does.
-#include "panels.h"
+#include "results.h"
+#include "taps.h"
 
 enum {
-  MAX_TAPS = 128,
-  MAX_PHASES = 16,
   // Source channels x taps that are multiplied at a time: a panel's weights of one chunk take 128 KB.
   MAX_CHUNK = 512,
   // Rows of a block are a multiple of this, so that few products are of less than a full set of rows.
   ROW_UNIT = 24,
   BLOCK_BYTES = 256 << 10,
 };
-
-// Consecutive taps whose source pixels lie side by side.
-typedef struct {
-  int32_t row, column, taps;
-} tap_run;
-
-// Results at (first_row + i row_step, first_column + j column_step), all with the same taps.
-typedef struct {
-  int64_t first_row, first_column, rows, columns;
-  int32_t first_run, run_count, taps;
-} phase;
-
-// Taps in the order in which the packed weights hold them.
-typedef struct {
-  int32_t phase_count;
-  phase phases[MAX_PHASES];
-  tap_run runs[MAX_TAPS];
-  int32_t kernel_positions[MAX_TAPS];
-  int64_t row_step, column_step, source_row_step, source_column_step;
-} tap_plan;
 
 typedef struct {
   catena_implicit_gemm problem;
@@ -55,74 +31,6 @@ bool catena_panels_are_fast(void) {
 #endif
 }
 
-// MARK: Taps
-
-static void append_tap(
-  tap_plan *plan, phase *at, int32_t row, int32_t column, int32_t kernel_position, int32_t number
-) {
-  plan->kernel_positions[number] = kernel_position;
-  tap_run *last = at->run_count > 0 ? &plan->runs[at->first_run + at->run_count - 1] : NULL;
-  at->taps += 1;
-  if (last != NULL && last->row == row && last->column + last->taps == column) {
-    last->taps += 1;
-  } else {
-    plan->runs[at->first_run + at->run_count++] = (tap_run){row, column, 1};
-  }
-}
-
-static tap_plan forward_taps(const catena_implicit_gemm *problem) {
-  tap_plan plan = {.phase_count = 1, .row_step = 1, .column_step = 1};
-  plan.source_row_step = problem->row_stride;
-  plan.source_column_step = problem->column_stride;
-  plan.phases[0] = (phase){.rows = problem->destination_height, .columns = problem->destination_width};
-  for (int64_t y = 0; y < problem->kernel_height; y++) {
-    for (int64_t x = 0; x < problem->kernel_width; x++) {
-      int32_t position = (int32_t)(y * problem->kernel_width + x);
-      append_tap(
-        &plan, &plan.phases[0], (int32_t)(y * problem->row_dilation - problem->pad_top),
-        (int32_t)(x * problem->column_dilation - problem->pad_left), position, position);
-    }
-  }
-  return plan;
-}
-
-CATENA_INLINE int64_t steps_to(int64_t extent, int64_t first, int64_t step) {
-  return extent > first ? (extent - first + step - 1) / step : 0;
-}
-
-// Source rows and columns fall as the kernel's rise: walked backwards, neighbouring taps make runs.
-static tap_plan backward_taps(const catena_implicit_gemm *problem) {
-  tap_plan plan = {.row_step = problem->row_stride, .column_step = problem->column_stride};
-  plan.source_row_step = plan.source_column_step = 1;
-  int32_t runs = 0, taps = 0;
-  for (int64_t row = 0; row < problem->row_stride; row++) {
-    for (int64_t column = 0; column < problem->column_stride; column++) {
-      phase *at = &plan.phases[plan.phase_count++];
-      *at = (phase){
-        .first_row = row, .first_column = column,
-        .rows = steps_to(problem->destination_height, row, problem->row_stride),
-        .columns = steps_to(problem->destination_width, column, problem->column_stride), .first_run = runs};
-      for (int64_t y = problem->kernel_height - 1; y >= 0; y--) {
-        int64_t down = row + problem->pad_top - y * problem->row_dilation;
-        if (down % problem->row_stride != 0) continue;
-        for (int64_t x = problem->kernel_width - 1; x >= 0; x--) {
-          int64_t across = column + problem->pad_left - x * problem->column_dilation;
-          if (across % problem->column_stride != 0) continue;
-          append_tap(
-            &plan, at, (int32_t)(down / problem->row_stride), (int32_t)(across / problem->column_stride),
-            (int32_t)(y * problem->kernel_width + x), taps++);
-        }
-      }
-      runs += at->run_count;
-    }
-  }
-  return plan;
-}
-
-static tap_plan taps_of(const catena_implicit_gemm *problem) {
-  return problem->is_backward_data ? backward_taps(problem) : forward_taps(problem);
-}
-
 bool catena_implicit_gemm_is_possible(const catena_implicit_gemm *problem) {
   int64_t phases = problem->is_backward_data ? problem->row_stride * problem->column_stride : 1;
   return problem->kernel_height * problem->kernel_width <= MAX_TAPS && phases <= MAX_PHASES;
@@ -134,12 +42,6 @@ CATENA_INLINE int64_t chunk_count(int64_t depth) { return (depth + MAX_CHUNK - 1
 
 // The first of a chunk's taps x channels.
 CATENA_INLINE int64_t chunk_begin(int64_t depth, int64_t chunk) { return depth * chunk / chunk_count(depth); }
-
-static int64_t deepest(const tap_plan *plan, int64_t channels) {
-  int64_t taps = 0;
-  for (int32_t i = 0; i < plan->phase_count; i++) taps = catena_maximum(taps, plan->phases[i].taps);
-  return taps * channels;
-}
 
 static gemm_step plan_of(const catena_implicit_gemm *problem, int32_t threads) {
   gemm_step step = {.problem = *problem, .plan = taps_of(problem)};
@@ -341,20 +243,6 @@ typedef struct {
     } \
   }
 
-#define LANES_OF(VECTORS) (j + 1 < VECTORS ? LANES : context->last_lanes)
-
-#define EACH_SUM(VECTORS, ROWS, EXPRESSION) \
-  UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-    UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
-      vector value = sums[i][j]; \
-      sums[i][j] = (EXPRESSION); \
-    } \
-  }
-#define EACH_OF_1(EXPRESSION) EACH_SUM(1, 14, EXPRESSION)
-#define EACH_OF_2(EXPRESSION) EACH_SUM(2, 12, EXPRESSION)
-#define EACH_OF_3(EXPRESSION) EACH_SUM(3, 8, EXPRESSION)
-#define EACH_OF_4(EXPRESSION) EACH_SUM(4, 6, EXPRESSION)
-
 #define END_SUMS(VECTORS, ROWS) \
   const gemm_step *step = context->step; \
   if (!context->is_last) { \
@@ -370,36 +258,8 @@ typedef struct {
   UNROLL for (int32_t i = 0; i < ROWS; i++) { \
     places[i] = context->offsets[first + (i < here ? i : 0)] + context->column; \
   } \
-  vector channel[VECTORS]; \
-  if (step->at.bias != NULL) { \
-    UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
-      channel[j] = load_lanes(step->at.bias + context->column + j * LANES, LANES_OF(VECTORS)); \
-    } \
-    EACH_OF_##VECTORS(value + channel[j]) \
-  } \
-  for (int32_t number = 0; number < step->at.post_operation_count; number++) { \
-    const float *operand = step->at.operands[number]; \
-    if (step->at.post_operations[number].kind == CATENA_POST_MULTIPLY_CHANNEL) { \
-      UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
-        channel[j] = load_lanes(operand + context->column + j * LANES, LANES_OF(VECTORS)); \
-      } \
-    } \
-    POST_PROCESS( \
-      &step->at.post_operations[number], EACH_OF_##VECTORS, channel[j], \
-      load_lanes(operand + places[i] + j * LANES, LANES_OF(VECTORS)), \
-      load_lanes((const float *)step->at.destination + places[i] + j * LANES, LANES_OF(VECTORS))) \
-  } \
-  UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-    if (i >= here) break; \
-    UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
-      float *to = (float *)step->at.destination + places[i] + j * LANES; \
-      if (LANES_OF(VECTORS) == LANES) { \
-        store(to, sums[i][j]); \
-      } else { \
-        store_part(to, sums[i][j], context->last_lanes); \
-      } \
-    } \
-  }
+  int64_t column = context->column, last_lanes = context->last_lanes; \
+  STORE_RESULTS(VECTORS, ROWS, &step->at, result_elements(&step->problem), step->problem.destination_channels)
 
 PANEL_PRODUCTS(product, const chunk_results *, BEGIN_SUMS, END_SUMS)
 

@@ -46,6 +46,23 @@ extension PackedKernel {
       }
     }
   }
+
+  /// A dense convolution of little depth or with few results.
+  init(direct problem: catena_implicit_gemm, threads: Int32) {
+    implementation = "catena:direct"
+    (weightBytes, scratchBytes) = withUnsafePointer(to: problem) {
+      (catena_direct_weight_bytes($0), catena_direct_scratch_bytes($0, threads))
+    }
+    pack = { weights, packed in withUnsafePointer(to: problem) { catena_direct_pack($0, weights, packed) } }
+    add = { binder, at, operations in
+      withUnsafePointer(to: problem) {
+        catena_add_direct(
+          binder.program, $0, at.source.assumingMemoryBound(to: Float.self),
+          at.weights.assumingMemoryBound(to: Float.self), at.bias, at.result.assumingMemoryBound(to: Float.self),
+          operations, Int32(operations.count), at.operands, threads, binder.scratch)
+      }
+    }
+  }
 }
 
 extension ConvolutionProblem {
@@ -70,6 +87,9 @@ extension ConvolutionProblem {
     }
     guard !readsBFloat16, writes == .float32 else { return nil }
     let problem = implicitGEMM(regions: regions)
+    if withUnsafePointer(to: problem, { catena_direct_is_better($0) }) {
+      return PackedKernel(direct: problem, threads: threads)
+    }
     let isPossible = withUnsafePointer(to: problem) { catena_implicit_gemm_is_possible($0) }
     return isPossible ? PackedKernel(problem, threads: threads) : nil
   }

@@ -20,6 +20,13 @@ struct PackedKernelTests {
     var padsBegin = [1, 1]
     var padsEnd = [1, 1]
     var implementation = "catena:winograd"
+
+    /// The same with another kernel.
+    func done(by implementation: String) -> Shape4 {
+      var shape = self
+      shape.implementation = implementation
+      return shape
+    }
   }
 
   private static let shapes = [
@@ -31,13 +38,19 @@ struct PackedKernelTests {
     Shape4(sources: 13, results: 29, height: 9, width: 10),
     Shape4(sources: 45, results: 12, height: 9, width: 9, padsBegin: [0, 1], padsEnd: [1, 0]),
   ]
-  /// Tails of columns and rows, depths of several chunks, phases of strided gradients with and without taps.
+  /// Tails of columns and rows, depths of several chunks, phases of strided gradients.
   private static let implicitShapes = [
-    Shape4(sources: 3, results: 16, height: 12, width: 9),
-    Shape4(sources: 13, results: 5, height: 9, width: 11),
     Shape4(sources: 5, results: 33, height: 10, width: 7, kernel: [1, 1], padsBegin: [0, 0], padsEnd: [0, 0]),
     Shape4(sources: 600, results: 70, height: 4, width: 5, kernel: [1, 1], padsBegin: [0, 0], padsEnd: [0, 0]),
     Shape4(sources: 70, results: 130, height: 7, width: 7, padsBegin: [1, 0], padsEnd: [0, 2]),
+    Shape4(sources: 80, results: 74, height: 13, width: 12, strides: [2, 2]),
+    Shape4(sources: 58, results: 9, height: 7, width: 8),
+  ].map { $0.done(by: "catena:implicit") }
+  /// Borders on all sides, several vectors of results with tails, phases with and without taps; gradients of all these.
+  private static let directShapes = [
+    Shape4(sources: 3, results: 16, height: 12, width: 9),
+    Shape4(sources: 9, results: 70, height: 6, width: 9),
+    Shape4(sources: 7, results: 10, height: 40, width: 33),
     Shape4(
       batch: 2, sources: 3, results: 20, height: 21, width: 23, kernel: [7, 7], strides: [2, 2],
       padsBegin: [3, 3], padsEnd: [3, 3]),
@@ -51,10 +64,13 @@ struct PackedKernelTests {
     Shape4(
       sources: 4, results: 7, height: 15, width: 16, kernel: [3, 2], strides: [3, 2], dilations: [2, 2],
       padsBegin: [2, 1], padsEnd: [2, 2]),
-  ].map { shape in
-    var shape = shape
-    shape.implementation = "catena:implicit"
-    return shape
+    // Few results: dot products along the source's channels, with and without a tail; pixels read where they lie.
+    Shape4(sources: 5, results: 6, height: 14, width: 23, strides: [1, 2]),
+    Shape4(sources: 40, results: 3, height: 7, width: 11, kernel: [1, 1], padsBegin: [0, 0], padsEnd: [0, 0]),
+    Shape4(sources: 32, results: 5, height: 7, width: 11, kernel: [1, 1], padsBegin: [0, 0], padsEnd: [0, 0]),
+  ].map { $0.done(by: "catena:direct") }
+  private static let dotShapes = (1...8).map {
+    Shape4(sources: 12 + $0, results: $0, height: 9, width: 21).done(by: "catena:direct")
   }
 
   private func tensors(_ graph: Graph) -> [ValueID: Tensor] {
@@ -103,7 +119,7 @@ struct PackedKernelTests {
     return Program(graph)
   }
 
-  @Test(arguments: shapes + implicitShapes, [1, 2])
+  @Test(arguments: shapes + implicitShapes + directShapes + dotShapes, [1, 2])
   func agreesWithReference(_ shape: Shape4, _ regions: Int) async throws {
     let program = try program(shape, regions: regions)
     let tensors = tensors(program.graph)
@@ -125,8 +141,8 @@ struct PackedKernelTests {
   @Test(arguments: [
     Shape4(sources: 32, results: 64, height: 30, width: 29),
     Shape4(batch: 1, sources: 530, results: 200, height: 3, width: 4, implementation: "catena:implicit"),
-    Shape4(
-      batch: 3, sources: 7, results: 9, height: 31, width: 30, strides: [2, 2], implementation: "catena:implicit"),
+    Shape4(batch: 3, sources: 7, results: 9, height: 31, width: 30, strides: [2, 2], implementation: "catena:direct"),
+    Shape4(batch: 1, sources: 20, results: 3, height: 31, width: 30, implementation: "catena:direct"),
   ])
   func isTheSameForEveryBatchAndThreadCount(_ shape: Shape4) async throws {
     let program = try program(shape, regions: 1)

@@ -200,6 +200,17 @@ void catena_add_implicit_gemm(
   const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch);
 
+// The same convolutions, lines of the source copied instead of gathered pixel by pixel: for little depth, and for few
+// destination channels.
+bool catena_direct_is_better(const catena_implicit_gemm *problem);
+size_t catena_direct_weight_bytes(const catena_implicit_gemm *problem);
+size_t catena_direct_scratch_bytes(const catena_implicit_gemm *problem, int32_t threads);
+void catena_direct_pack(const catena_implicit_gemm *problem, const float *weights, float *packed);
+void catena_add_direct(
+  catena_program *program, const catena_implicit_gemm *problem, const float *source, const float *packed,
+  const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  const void *const *operands, int32_t threads, void *scratch);
+
 // MARK: Element by element
 
 typedef enum {

@@ -27,19 +27,37 @@ extension ChainOptimizer {
     return zip(units, try await executable.read(blockScores).rows).map { Scores(units: $0, blocks: $1) }
   }
 
-  /// The gradients of all scores in the first step, but for a factor: what Adam's first moments hold after it.
-  func firstGradients() async throws -> [Float] {
-    var gradients: [Float] = []
+  /// Adam's first moments of all scores.
+  func firstMoments() async throws -> [Float] {
+    var moments: [Float] = []
     for input in step.program.graph.inputs where step.program.graph[input].name.hasSuffix("/first moment") {
-      gradients += try await executable.read(input).floats
+      moments += try await executable.read(input).floats
     }
-    return gradients
+    return moments
+  }
+
+  /// The gradients of all scores in the last step, but for a factor: what it added to Adam's first moments.
+  func gradients(after before: [Float]) async throws -> [Float] {
+    let decay = Adam(learningRate: 0).beta1
+    return zip(try await firstMoments(), before).map { $0 - decay * $1 }
+  }
+
+  /// Goes on from where another one is.
+  func takeState(of other: ChainOptimizer) async throws {
+    for (input, source) in zip(step.states, other.step.states) {
+      try await executable.write(try await other.executable.read(source), to: input)
+    }
   }
 
   /// Says which regions go on.
   func setActive(_ active: [Bool]) async throws {
     try await executable.write(Tensor(active.map { $0 ? Float(1) : 0 }, shape: [active.count, 1]), to: step.active)
   }
+}
+
+extension ChainProgram {
+  /// Everything that is carried from step to step.
+  fileprivate var states: [ValueID] { unitState + blockState + clockState }
 }
 
 extension Tensor {
