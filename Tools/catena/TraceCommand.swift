@@ -185,6 +185,7 @@ struct TraceCommand: AsyncParsableCommand {
       [
         layer.name, Output.percent(layer.ratio), "\(layer.connections.kept)", "\(layer.connections.total)",
         layer.loss.map { String(format: "%.4g", $0) } ?? "",
+        layer.wasDampedFurther == true ? String(format: "damped by %.0e", layer.damping ?? 0) : "",
       ]
     }
     let connections = manifest.connections
