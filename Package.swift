@@ -93,7 +93,9 @@ let package = Package(
       dependencies: ["CatenaTraces", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "TestSupport"]),
     .testTarget(
       name: "CatenaExplainTests",
-      dependencies: ["CatenaExplain", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "TestSupport"]),
+      dependencies: [
+        "CatenaExplain", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "CatenaReference", "TestSupport",
+      ]),
     .testTarget(name: "CatenaEvaluationTests", dependencies: ["CatenaEvaluation", "CatenaCPU", "TestSupport"]),
     .testTarget(name: "CatenaTests", dependencies: ["Catena", "CatenaReference", "TestSupport"]),
   ],

@@ -64,7 +64,7 @@ private actor Compiler {
     if ways.isEmpty { ways.append(nil) }
     for (index, way) in ways.enumerated() {
       let lowering = try lowered(
-        graph, program, observed, engine, section, way, narrows: options.precision == .bf16)
+        graph, program, observed, engine, section, way, options)
       // Smaller blocks need less memory.
       if index < ways.count - 1, let limit = options.memoryLimit, lowering.bytes.total > limit { continue }
       return try CompiledProgram(
@@ -75,12 +75,14 @@ private actor Compiler {
 
   private func lowered(
     _ graph: Graph, _ program: Program, _ observed: Set<ValueID>, _ engine: Engine, _ section: BatchSection?,
-    _ way: Blocking?, narrows: Bool
+    _ way: Blocking?, _ options: CompileOptions
   ) throws(ComputeError) -> Lowering {
+    let narrows = options.precision == .bf16
     guard let section, let way, let body = section.body(blockOf: way.blockSize) else {
       let lowering = Lowering(
         graph: graph, observed: observed, engine: engine, threads: threads,
-        narrowed: narrows ? graph.narrowableValues(observed: observed) : [])
+        narrowed: narrows ? graph.narrowableValues(observed: observed) : [],
+        allowsMinimalFiltering: options.allowsMinimalFiltering)
       try lowering.lower(carries: program.carries)
       return lowering
     }
@@ -90,12 +92,13 @@ private actor Compiler {
     let results = Set(body.outputs)
     let block = Lowering(
       graph: body, observed: results, engine: engine, threads: threads / way.lanes,
-      narrowed: narrows ? body.narrowableValues(observed: results) : [])
+      narrowed: narrows ? body.narrowableValues(observed: results) : [],
+      allowsMinimalFiltering: options.allowsMinimalFiltering)
     try block.lower(carries: [])
     catena_set_threads(Int32(threads))
     let outside = Lowering(
       graph: section.outside, observed: observed, engine: engine, threads: threads,
-      section: LoweredSection(section, way, block))
+      section: LoweredSection(section, way, block), allowsMinimalFiltering: options.allowsMinimalFiltering)
     try outside.lower(carries: program.carries)
     return outside
   }

@@ -17,7 +17,9 @@ extension Lowering {
     func written(_ post: PostOperations) -> Storage { problem.readsBFloat16 ? storage(last(post)) : .float32 }
     let fitting = candidates.first { $0.isDoneByPackedKernels && $0.adds(only: written($0)) }
     guard let post = fitting,
-      let kernel = problem.packedKernel(regions: post.regions, writes: written(post), threads: Int32(threads))
+      let kernel = problem.packedKernel(
+        regions: post.regions, writes: written(post), threads: Int32(threads),
+        allowsMinimalFiltering: allowsMinimalFiltering)
     else { return nil }
     let done = nodes.prefix(weights.nodeCount + post.nodeCount)
     let result =

@@ -29,6 +29,8 @@ final class Lowering {
   let section: LoweredSection?
   /// Values of type f32 that are kept in bf16.
   let narrowed: Set<ValueID>
+  /// Whether equal windows may give sums that differ in their last digits.
+  let allowsMinimalFiltering: Bool
   /// The values that go into the section and come out of it.
   var crossings: [CrossingViews] = []
   private var conversions: [Conversion: View] = [:]
@@ -43,7 +45,7 @@ final class Lowering {
 
   init(
     graph: Graph, observed: Set<ValueID>, engine: Engine, threads: Int, section: LoweredSection? = nil,
-    narrowed: Set<ValueID> = []
+    narrowed: Set<ValueID> = [], allowsMinimalFiltering: Bool
   ) {
     let (graph, masked) = graph.maskingByGatedOutputs(observed: observed)
     self.graph = graph
@@ -53,6 +55,7 @@ final class Lowering {
     self.observed = observed.union(section?.inputs.map(\.value).filter { graph.constants[$0] == nil } ?? [])
     self.section = section
     self.narrowed = narrowed
+    self.allowsMinimalFiltering = allowsMinimalFiltering
     inputLayouts = section?.layouts ?? [:]
     readers = graph.readers()
     positions = Array(graph.nodes.indices)

@@ -74,11 +74,14 @@ extension ConvolutionProblem {
   ///
   /// Images in bf16 are multiplied in f32 by minimal filtering, unless the processor has matrix units: half the digits
   /// double the rate of products, minimal filtering quadruples it and loses no digit.
-  func packedKernel(regions: Int, writes: Storage, threads: Int32) -> PackedKernel? {
+  func packedKernel(
+    regions: Int, writes: Storage, threads: Int32, allowsMinimalFiltering: Bool
+  ) -> PackedKernel? {
     guard catena_panels_are_fast(), groups == 1, spatialRank == 2 else { return nil }
     let problem = implicitGEMM(regions: regions)
     let direct = withUnsafePointer(to: problem) { catena_direct_cycles($0) }
-    if var problem = winograd(regions: regions), !readsBFloat16 || !Machine.hasMatrixUnits,
+    if allowsMinimalFiltering, var problem = winograd(regions: regions),
+      !readsBFloat16 || !Machine.hasMatrixUnits,
       withUnsafePointer(to: problem, { catena_winograd_cycles($0) }) < direct
     {
       problem.reads_bfloat16 = readsBFloat16

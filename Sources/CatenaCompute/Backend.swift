@@ -68,11 +68,15 @@ public struct CompileOptions: Sendable {
   public var memoryLimit: Int?
   /// The lowest precision that products may be computed in.
   public var precision: Precision
+  /// Whether convolutions may be computed by minimal filtering (Winograd), which is faster, but rounds a sum differently
+  /// from place to place: equal windows then give results that differ in their last digits.
+  public var allowsMinimalFiltering: Bool
 
-  /// The defaults, or a memory limit and a precision.
-  public init(memoryLimit: Int? = nil, precision: Precision = .f32) {
+  /// The defaults, or a memory limit, a precision and whether equal windows may give unequal sums.
+  public init(memoryLimit: Int? = nil, precision: Precision = .f32, allowsMinimalFiltering: Bool = true) {
     self.memoryLimit = memoryLimit
     self.precision = precision
+    self.allowsMinimalFiltering = allowsMinimalFiltering
   }
 }
 

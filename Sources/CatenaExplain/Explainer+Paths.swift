@@ -121,13 +121,14 @@ extension Explainer {
 }
 
 /// The random numbers of one request: the same for every sample, so that a sample's result does not depend on others.
-struct NoiseDraws: Sendable {
+package struct NoiseDraws: Sendable {
   /// Per point, a place between baseline and input.
-  let positions: [Float]
-  private let noise: [Float]
+  package let positions: [Float]
+  /// Per point, what is added to every value of an input; none for a deviation of 0.
+  package let noise: [Float]
   private let size: Int
 
-  init(_ settings: AttributionSettings, size: Int, deviation: Double) {
+  package init(_ settings: AttributionSettings, size: Int, deviation: Double) {
     var generator = SeededGenerator(seed: settings.seed)
     positions = (0..<settings.noiseSamples).map { _ in Float(generator.uniform()) }
     self.size = size

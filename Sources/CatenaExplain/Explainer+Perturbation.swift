@@ -137,14 +137,19 @@ struct OcclusionWindows: Sendable {
 }
 
 /// RISE's masks: a coarse random grid, enlarged linearly and shifted by less than a cell.
-struct RandomMasks: Sendable {
-  private struct Mask { var cells: [Float], top: Int, left: Int }
-  private let masks: [Mask]
+package struct RandomMasks: Sendable {
+  /// What chance decides about one mask: the grid, row by row, and how far it is shifted.
+  package struct Mask: Sendable {
+    package var cells: [Float]
+    package var top: Int
+    package var left: Int
+  }
+  package let masks: [Mask]
   private let cells: Int
   private let height: Int
   private let width: Int
 
-  init(_ settings: AttributionSettings, height: Int, width: Int) {
+  package init(_ settings: AttributionSettings, height: Int, width: Int) {
     (self.height, self.width, cells) = (height, width, settings.maskCells)
     var generator = SeededGenerator(seed: settings.seed)
     var masks: [Mask] = []

@@ -144,11 +144,19 @@ public actor Explainer {
     let network = try ExplainedNetwork(model: model, replacing: constants, batch: size)
     let plan = try ExplanationGraph(kind, of: network, for: method)
     do throws(ComputeError) {
-      let executable = try await backend.compile(Program(plan.graph), options: options)
+      let executable = try await backend.compile(Program(plan.graph), options: options(for: kind))
       let program = CompiledProgram(plan, executable: executable)
       programs.append((kind, program))
       return program
     } catch { throw .compute(error) }
+  }
+
+  /// DeepLIFT asks where two runs differ, and which of a window's equal values comes first: what is equal must be so in
+  /// its last digit, on a constant baseline above all.
+  private func options(for kind: ProgramKind) -> CompileOptions {
+    var options = options
+    if kind == .deepLIFT { options.allowsMinimalFiltering = false }
+    return options
   }
 
   /// The scores of all samples, row by row.

@@ -2,16 +2,16 @@ import CatenaTensors
 import Foundation
 
 /// LIME's random perturbations: every superpixel stays with probability 1/2.
-struct LIMEPerturbations: Sendable {
+package struct LIMEPerturbations: Sendable {
   private let kept: [[Bool]]
 
-  init(_ settings: AttributionSettings, segments: Int) {
+  package init(_ settings: AttributionSettings, segments: Int) {
     var generator = SeededGenerator(seed: settings.seed)
     kept = (0..<settings.limeSamples).map { _ in (0..<segments).map { _ in generator.uniform() < 0.5 } }
   }
 
   /// Which superpixels a perturbation leaves.
-  subscript(row: Int) -> [Bool] { kept[row] }
+  package subscript(row: Int) -> [Bool] { kept[row] }
 
   /// exp(-d^2 / (2 width^2)) with d = 1 - cosine of the angle between the two inputs.
   static func similarity(_ left: [Float], _ right: [Float], width: Double) -> Double {

@@ -162,6 +162,40 @@ struct PackedKernelTests {
     }
   }
 
+  /// A picture of one colour: away from the border all windows are equal.
+  @Test(arguments: [
+    Shape4(batch: 1, sources: 16, results: 48, height: 23, width: 22),
+    Shape4(batch: 1, sources: 70, results: 130, height: 11, width: 13),
+    Shape4(batch: 2, sources: 3, results: 20, height: 17, width: 19),
+  ])
+  func equalWindowsGiveEqualSums(_ shape: Shape4) async throws {
+    var graph = Graph()
+    let data = graph.addInput("input", TensorType(.float32, [shape.batch, shape.sources, shape.height, shape.width]))
+    let weights = constant(Shape([shape.results, shape.sources] + shape.kernel), in: &graph, seed: 1)
+    let product = try graph.add(
+      .convolution(
+        Convolution(
+          strides: shape.strides, padsBegin: shape.padsBegin, padsEnd: shape.padsEnd, dilations: shape.dilations)),
+      inputs: [data, weights])[0]
+    graph.outputs = [product]
+    let executable = try await CPUBackend().compileForProcessor(
+      Program(graph), options: CompileOptions(allowsMinimalFiltering: false))
+    let plane = shape.height * shape.width
+    let colours = (0..<shape.batch * shape.sources).map { 0.37 * Float($0 % shape.sources) - 1 }
+    let image = colours.flatMap { [Float](repeating: $0, count: plane) }
+    let found = try await executable.results([data: Tensor(image, shape: graph.shape(data))], reading: [product])[0]
+    #expect(!executable.kernels.contains { $0.implementation == "catena:winograd" })
+    let values = found.floats
+    for channel in 0..<shape.batch * shape.results {
+      var inner: Set<Float> = []
+      for row in 1..<shape.height - 1 {
+        let start: Int = channel * plane + row * shape.width
+        inner.formUnion(values[start + 1..<start + shape.width - 1])
+      }
+      #expect(inner.count == 1, "channel \(channel)")
+    }
+  }
+
   /// Samples and threads do not change what a tile gives.
   @Test(arguments: [
     Shape4(sources: 32, results: 64, height: 30, width: 29),

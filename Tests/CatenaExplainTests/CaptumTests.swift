@@ -13,17 +13,6 @@ struct CaptumNetwork: Sendable, CustomTestStringConvertible {
   let images: String
   /// Whether Captum's alpha-1-beta-0 rule means the same: no sums, no batch norms, no negative input.
   var hasSameAlphaBeta = false
-  /// Differences that are larger than one in a thousand and whose cause is not known yet, with what they may be: two of
-  /// DeepLIFT at maximum pools, where both are complete, and one of deconvolution.
-  var unexplained: [AttributionMethod: Double] {
-    switch name {
-    case "cifar10_vgg6bn": [.deepLIFT: 0.35]
-    case "tinyvgg_10c": [.deepLIFT: 0.005]
-    case "resnet18_ktb": [.deconvolution: 0.002]
-    default: [:]
-    }
-  }
-
   var testDescription: String { name }
 
   static let all = [
@@ -56,6 +45,8 @@ struct CaptumTests {
     let model: String
     let input: String
     let targets: [Int]
+    /// As Captum computes by itself. In double precision it breaks ties of maximum pools by how its products are summed.
+    var single = true
     let methods: [Entry]
   }
 
@@ -65,8 +56,29 @@ struct CaptumTests {
     .gradCAM, .guidedGradCAM, .occlusion,
   ]
 
-  @Test("agree on real networks", arguments: CaptumNetwork.all)
-  func agreement(network: CaptumNetwork) async throws {
+  /// What methods promise of their numbers; and the literal rule's, where rounding decides.
+  private static let tolerance = 1e-3
+
+  @Test("agree on real networks, within one in a thousand")
+  func agreement() async throws {
+    var errors: [AttributionMethod: [String]] = [:]
+    for network in CaptumNetwork.all {
+      let found = try await Self.errors(of: network)
+      for method in AttributionMethod.allCases {
+        errors[method, default: []].append(found[method].map { String(format: "%.1e", $0) } ?? "")
+      }
+    }
+    let names = CaptumNetwork.all.map(\.name)
+    let rows = errors.filter { $0.value.contains { !$0.isEmpty } }.sorted { $0.key.rawValue < $1.key.rawValue }
+    let table = ([("relative error", names)] + rows.map { ($0.key.rawValue, $0.value) }).map { name, cells in
+      ([name] + cells).map { $0.padding(toLength: 21, withPad: " ", startingAt: 0) }.joined()
+    }
+    Measured.report("attributions and Captum's\n" + table.joined(separator: "\n"))
+    #expect(rows.count == Self.methods.count + 1)
+  }
+
+  /// The relative error of every method on a network.
+  private static func errors(of network: CaptumNetwork) async throws -> [AttributionMethod: Double] {
     let root = try #require(Assets.root.url).path
     let model = "\(root)/models/\(network.name).onnx"
     let found = Array(try SampleSource.samples(["\(root)/\(network.images)"]).prefix(2))
@@ -90,24 +102,49 @@ struct CaptumTests {
     try JSONEncoder().encode(job).write(to: URL(filePath: folder.file("job.json")))
     try await Peer.run("captum_attributions.py", [folder.file("job.json"), folder.file("out.npz")])
     let peer = try NPZ.read(folder.file("out.npz"))
+    var errors: [AttributionMethod: Double] = [:]
     for method in methods {
       let expected = try #require(peer.first { $0.name == method.rawValue }?.tensor)
       let ours = try await explainer.attribution(of: samples, method: method, targets: targets, settings: settings)
       let wanted =
         method == .gradCAM
         ? enlarged(expected.doubles, from: (shape[2], shape[3]), to: ours.mapSize) : expected.doubles
-      let error = relativeError(ours.relevance.doubles, wanted)
-      Measured.report("\(network.name), \(method.rawValue): relative error \(error)")
-      #expect(error < network.unexplained[method] ?? 1e-3, "\(method.rawValue)")
+      var error = relativeError(ours.relevance.doubles, wanted)
+      if error >= Self.tolerance {
+        error = try await literalError(of: ours.relevance.doubles, method, folder)
+        Measured.report("\(network.name), \(method.rawValue): \(error) from the literal rule, with its other choices")
+      }
+      #expect(error < Self.tolerance, "\(network.name), \(method.rawValue)")
+      errors[method] = error
       if let delta = ours.completenessDelta, let other = peer.first(where: { $0.name == "\(method.rawValue).delta" }) {
         let scale = ours.logits.doubles.map(abs).max() ?? 1
         #expect(zip(delta, other.tensor.doubles).allSatisfy { abs($0 - $1) < 1e-3 * scale }, "\(method.rawValue)")
       }
     }
+    return errors
+  }
+
+  /// The error from the rule, word for word in double precision, where maximum pools may take either of two values that
+  /// single precision cannot tell apart.
+  private static func literalError(
+    of map: [Double], _ method: AttributionMethod, _ folder: PeerFolder
+  ) async throws -> Double {
+    try await Peer.run("literal_attributions.py", [folder.file("job.json"), folder.file("literal.npz")])
+    let literal = try NPZ.read(folder.file("literal.npz"))
+    let rule = try #require(literal.first { $0.name == method.rawValue }?.tensor.doubles)
+    let choices = try #require(literal.first { $0.name == "\(method.rawValue).choices" }?.tensor)
+    var (best, error) = (rule, relativeError(map, rule))
+    for choice in 0..<choices.shape[0] {
+      let change = choices.doubles[choice * rule.count..<(choice + 1) * rule.count]
+      let other = zip(best, change).map { $0 + $1 }
+      let otherError = relativeError(map, other)
+      if otherError < error { (best, error) = (other, otherError) }
+    }
+    return error
   }
 
   /// PyTorch's bilinear interpolation, pixel by pixel.
-  private func enlarged(
+  private static func enlarged(
     _ maps: [Double], from old: (Int, Int), to new: (height: Int, width: Int)
   ) -> [Double] {
     var result: [Double] = []

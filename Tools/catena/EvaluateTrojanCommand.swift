@@ -26,6 +26,9 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
       same images with the same trigger: what its maps score is what the trigger's \
       looks alone are worth.
 
+      With --out, what is measured is kept after every image, in FILE.unfinished: \
+      stopped with Ctrl-C or killed, the same command goes on where it was.
+
       \(SampleOptions.explanation)
       """)
 
@@ -84,6 +87,12 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Write every table as a CSV file into this folder.", valueName: "folder"))
   var csv: String?
 
+  @Option(help: ArgumentHelp("Write everything that was measured into this file, as JSON.", valueName: "file"))
+  var out: String?
+
+  @Flag(help: "Replace a file that exists.")
+  var overwrite = false
+
   @Flag(help: "Print JSON.")
   var json = false
 
@@ -91,6 +100,7 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
     if count < 1 { throw ValidationError("--count must be at least 1") }
     if let augmentations, augmentations < 1 { throw ValidationError("--augmentations must be at least 1") }
     if !exactRatios.isEmpty { try RatioOptions.check(exactRatios, "--exact-ratios") }
+    if overwrite, out == nil { throw ValidationError("--overwrite belongs to --out") }
     if target < 0 { throw ValidationError("--target counts classes from 0") }
   }
 
@@ -109,6 +119,7 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
       left: left)
     // Found out before the work, not after it.
     if let csv { try Output.makeFolder(csv) }
+    if let out { try Output.refuseExisting(out, overwrite: overwrite) }
     let engine = try device.openEngine()
     Output.note(engine.description)
     let explainer: @Sendable (ONNXModel) throws -> Explainer = { model in
@@ -132,31 +143,45 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
     if scored.count < count {
       Output.note("only \(scored.count) of \(pictures.count) images are turned by the trigger")
     }
+    let work = TrojanWork(
+      evaluation: evaluation, pictures: Array(scored), dense: dense, extractors: extractors, explainer: explainer)
+    var controlWork: TrojanWork?
+    let clean = try control.map { try ONNXModel(contentsOf: $0) }
+    if let clean {
+      controlWork = TrojanWork(
+        evaluation: evaluation, pictures: Array(scored), dense: try explainer(clean),
+        extractors: try traces.solvers.map { try extractor($0, of: clean, preprocessing.withoutSteps, engine) },
+        explainer: explainer)
+    }
+    let empty = try evaluation.emptyRecord(
+      for: work.pictures, of: network, control: clean, extractors: extractors, on: engine.backend.device)
+    let record = try await measured(work, controlWork, from: empty)
+    try report(TrojanResult(columns: record.columns, controls: record.controls, methods: method.methods))
+  }
+
+  /// Measures everything, kept after every picture where there is an output.
+  private func measured(
+    _ work: TrojanWork, _ controlWork: TrojanWork?, from empty: TrojanEvaluation.Record
+  ) async throws -> TrojanEvaluation.Record {
     let line = ProgressLine()
-    func measured(
-      _ dense: Explainer, _ extractors: [TraceExtractor], _ name: String
-    ) async throws -> [TrojanEvaluation.Measured] {
-      var columns = [TrojanEvaluation.Column(name: name) { _, _ in dense }]
-      for extractor in extractors {
-        columns.append(try await .traced(by: extractor, explainer: explainer))
-      }
-      var result: [TrojanEvaluation.Measured] = []
-      for column in columns {
-        let title = name == "dense" ? column.name : "\(name), \(column.name)"
-        result.append(
-          try await evaluation.measured(column, on: Array(scored), dense: dense) { line.show(title, $0, of: $1) })
-      }
-      return result
+    func all(
+      _ start: TrojanEvaluation.Record, keep: (TrojanEvaluation.Record) throws -> Void
+    ) async throws -> TrojanEvaluation.Record {
+      var record = start
+      try await work.measure("dense", \.columns, of: &record, line, keep: keep)
+      try await controlWork?.measure("control", \.controls, of: &record, line, keep: keep)
+      line.finish()
+      return record
     }
-    let columns = try await measured(dense, extractors, "dense")
-    var controls: [TrojanEvaluation.Measured] = []
-    if let control {
-      let clean = try ONNXModel(contentsOf: control)
-      let own = try traces.solvers.map { try extractor($0, of: clean, preprocessing.withoutSteps, engine) }
-      controls = try await measured(explainer(clean), own, "control")
-    }
-    line.finish()
-    try report(TrojanResult(columns: columns, controls: controls, methods: method.methods))
+    guard let out else { return try await all(empty) { _ in } }
+    let unfinished = UnfinishedWork(of: out)
+    let start = try unfinished.record(orEmpty: empty)
+    let record = try await unfinished.resumable(line) { try await all(start) { try unfinished.keep($0) } }
+    try AtomicFile.write(
+      Output.encoded(TrojanResult(columns: record.columns, controls: record.controls, methods: method.methods)), to: out
+    )
+    try unfinished.drop()
+    return record
   }
 
   private func extractor(
@@ -192,6 +217,48 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
       for table in result.tables { try AtomicFile.write(Array(table.csv.utf8), to: "\(csv)/\(table.name).csv") }
     }
     if json { try Output.json(result) } else { try Output.line(result.tables.map(\.text).joined(separator: "\n\n")) }
+  }
+}
+
+/// One network and its traces, on the scored pictures.
+private struct TrojanWork {
+  let evaluation: TrojanEvaluation
+  let pictures: [Image]
+  let dense: Explainer
+  let extractors: [TraceExtractor]
+  let explainer: @Sendable (ONNXModel) throws -> Explainer
+
+  /// Measures the columns that a record lacks: the network, called `name`, and its traces.
+  func measure(
+    _ name: String, _ columns: WritableKeyPath<TrojanEvaluation.Record, [TrojanEvaluation.Measured]>,
+    of record: inout TrojanEvaluation.Record, _ line: ProgressLine,
+    keep: (TrojanEvaluation.Record) throws -> Void
+  ) async throws {
+    for place in 0...extractors.count {
+      let known = record[keyPath: columns]
+      let begun = known.indices.contains(place) ? known[place] : nil
+      if let begun, begun.count == pictures.count { continue }
+      let column = try await column(place, name)
+      let title = name == "dense" ? column.name : "\(name), \(column.name)"
+      var current = record
+      current[keyPath: columns] = Array(known.prefix(place)) + [begun ?? .init(name: column.name)]
+      let measured = try await evaluation.measured(
+        column, on: pictures, dense: dense, resuming: begun, progress: { line.show(title, $0, of: $1) },
+        checkpoint: {
+          current[keyPath: columns][place] = $0
+          try keep(current)
+        })
+      current[keyPath: columns][place] = measured
+      record = current
+    }
+  }
+
+  private func column(_ place: Int, _ name: String) async throws -> TrojanEvaluation.Column {
+    guard place > 0 else {
+      let dense = dense
+      return TrojanEvaluation.Column(name: name) { _, _ in dense }
+    }
+    return try await .traced(by: extractors[place - 1], explainer: explainer)
   }
 }
 

@@ -124,6 +124,17 @@ struct TraceCommand: AsyncParsableCommand {
     let folders = folders(pictures.count)
     let line = ProgressLine()
     var manifests: [TraceManifest] = []
+    do { try await traceAll(pictures, folders, line, &manifests) } catch  where isCancellation(error) {
+      line.finish()
+      Output.note("stopped; complete are \(manifests.count) of \(folders.count) folders in \(out)")
+      throw ExitStatus.stopped
+    }
+    if json { try Output.json(manifests) }
+  }
+
+  private func traceAll(
+    _ pictures: [TraceSample], _ folders: [String], _ line: ProgressLine, _ manifests: inout [TraceManifest]
+  ) async throws {
     try await device.withEngine { engine in
       let (extractor, writer) = try prepared(engine)
       if manifests.isEmpty {
@@ -143,7 +154,6 @@ struct TraceCommand: AsyncParsableCommand {
         if !json { try Output.line("\(folders[done + index])  \(manifest.sample)  \(summary(manifest.fidelity))") }
       }
     }
-    if json { try Output.json(manifests) }
   }
 
   private func write(_ result: TraceResult, _ writer: TraceWriter, _ folder: String) throws -> TraceManifest {

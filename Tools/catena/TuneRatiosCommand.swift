@@ -78,33 +78,25 @@ struct TuneRatiosCommand: AsyncParsableCommand {
     try await reportingFailures(of: model) { try await command.tune() }
   }
 
-  private var unfinished: String { out + ".unfinished" }
-
   private func tune() async throws {
     let pictures = try samples.pictures()
     let source = try ONNXModel(contentsOf: model)
-    if !overwrite, FileManager.default.fileExists(atPath: out) {
-      throw FileError(.exists, out, "the file exists; choose another name or ask to replace it (--overwrite)")
-    }
+    try Output.refuseExisting(out, overwrite: overwrite)
     let engine = try device.openEngine()
     Output.note(engine.description)
     let tuner = try tuner(source, engine)
-    let record = try record(tuner, pictures)
+    let unfinished = UnfinishedWork(of: out)
+    let record = try unfinished.record(orEmpty: tuner.emptyRecord(for: pictures))
     let line = ProgressLine()
-    let found: TunedRatios
-    do {
-      found = try await tuner.ratios(
+    let found = try await unfinished.resumable(line) {
+      try await tuner.ratios(
         for: pictures, resuming: record,
         progress: { line.show($0.stage.rawValue, $0.completed, of: $0.total) },
-        checkpoint: { try AtomicFile.write(Self.encoded($0), to: unfinished) })
-    } catch  where isCancellation(error) {
-      line.finish()
-      Output.note("stopped; the same command goes on from here: \(unfinished)")
-      throw ExitStatus.stopped
+        checkpoint: { try unfinished.keep($0) })
     }
     line.finish()
-    try AtomicFile.write(Self.encoded(found.chosen.ratios), to: out)
-    try FileManager.default.removeItem(atPath: unfinished)
+    try AtomicFile.write(Output.encoded(found.chosen.ratios), to: out)
+    try unfinished.drop()
     if json { try Output.json(found) } else { try report(found) }
     if !found.isMet { throw ExitStatus.notMet }
   }
@@ -123,35 +115,6 @@ struct TuneRatiosCommand: AsyncParsableCommand {
     return try RatioTuner(
       network: try TraceNetwork(model: source, batch: settings.batch), backend: engine.backend, solvers: engine.solvers,
       preprocessing: try samples.preprocessing(), settings: settings, tuning: tuning, options: engine.compileOptions)
-  }
-
-  /// What an earlier run left behind, or nothing yet; in both cases a file that can be written.
-  private func record(_ tuner: RatioTuner, _ pictures: [TraceSample]) throws -> TuningRecord {
-    let empty = try tuner.emptyRecord(for: pictures)
-    if let bytes = FileManager.default.contents(atPath: unfinished) {
-      do {
-        let left = try JSONDecoder().decode(TuningRecord.self, from: bytes)
-        if left.key == empty.key {
-          Output.note("going on where \(unfinished) ends")
-          return left
-        }
-        Output.note("\(unfinished) is of another network, other images or settings: starting again")
-      } catch {
-        Output.note("\(unfinished) cannot be read: starting again")
-      }
-    }
-    // Whether the file can be written is found out before the work, not after it.
-    try Self.probe(unfinished)
-    return empty
-  }
-
-  /// Begins a file and drops it.
-  private static func probe(_ path: String) throws { _ = try AtomicFile(path) }
-
-  private static func encoded(_ value: some Encodable) throws -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-    return Array(try encoder.encode(value)) + [UInt8(ascii: "\n")]
   }
 
   private func report(_ found: TunedRatios) throws {

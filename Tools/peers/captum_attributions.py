@@ -3,8 +3,9 @@
     captum_attributions.py JOB.json OUT.npz
 
 The job names a model, an input (.npy), one target per sample and the methods with their arguments; the output holds an
-array per method, and `METHOD.delta` where Captum gives one. With "time", methods are timed in single precision instead:
-the output holds seconds per run, `METHOD.seconds`.
+array per method, and `METHOD.delta` where Captum gives one. It computes in double precision, with "single" as Captum
+does by itself, in single. With "time", methods are timed in single precision instead: the output holds seconds per run,
+`METHOD.seconds`.
 """
 
 import json
@@ -182,7 +183,7 @@ def main():
     model = ModuleNetwork(job["model"], inputs.shape[0]).eval()
     model.requires_grad_(False)
     results = {}
-    if not job.get("time"):
+    if not job.get("time") and not job.get("single"):
         model, inputs = model.double(), inputs.double()
     elif job.get("threads"):
         torch.set_num_threads(job["threads"])

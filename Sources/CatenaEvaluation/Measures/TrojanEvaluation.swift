@@ -29,6 +29,12 @@ public struct TrojanEvaluation: Sendable {
     /// Per sample, whether the column's network predicts what the dense one does.
     public var keepsPrediction: [Bool]
 
+    /// A column of which nothing is measured yet.
+    public init(name: String) { (self.name, areas, pointing, keepsPrediction) = (name, [:], [:], []) }
+
+    /// Pictures that are measured.
+    public var count: Int { keepsPrediction.count }
+
     /// Per sample, the mean AUC over the methods.
     public var meanAreas: [Double] {
       keepsPrediction.indices.map { sample in
@@ -83,33 +89,51 @@ public struct TrojanEvaluation: Sendable {
 
   /// Explains every triggered picture, by each method, for the class that the dense network predicts.
   /// - Parameters:
+  ///   - column: The networks that explain.
   ///   - pictures: Pictures without the patch; it is pasted in here.
   ///   - dense: The network whose predictions are explained.
+  ///   - begun: What is known already, of the first pictures.
   ///   - progress: Called with how many of how many pictures are done.
+  ///   - checkpoint: Called with everything known, after every picture.
+  /// - Throws: `CancellationError` or `ExplanationError.compute(.cancelled)` when the task is cancelled; what the column,
+  ///   the methods and `checkpoint` throw.
   public func measured(
-    _ column: Column, on pictures: [Image], dense: Explainer,
-    progress: @Sendable (Int, Int) -> Void = { _, _ in }
+    _ column: Column, on pictures: [Image], dense: Explainer, resuming begun: Measured? = nil,
+    progress: @Sendable (Int, Int) -> Void = { _, _ in }, checkpoint: (Measured) throws -> Void = { _ in }
   ) async throws -> Measured {
-    var result = Measured(name: column.name, areas: [:], pointing: [:], keepsPrediction: [])
-    for (index, picture) in pictures.enumerated() {
+    var result = begun ?? Measured(name: column.name)
+    progress(result.count, pictures.count)
+    for index in pictures.indices.dropFirst(result.count) {
       try Task.checkCancellation()
-      let triggered = trojan.triggered(picture)
-      let input = try preprocessing.tensor(of: [triggered]) { _ in "picture \(index)" }
-      let mask = trojan.mask(width: triggered.width, height: triggered.height)
-      let target = try await predictions([triggered], by: dense)
-      let network = try await column.network(index, triggered)
-      result.keepsPrediction.append(try await predictions([triggered], by: network) == target)
-      for method in methods {
-        let scores = try await network.attribution(of: input, method: method, targets: target, settings: settings)
-          .pixelScores(of: 0, as: pixelScore)
-        guard let area = PixelMeasures.rocAUC(scores, mask: mask) else {
-          preconditionFailure("the patch is a part of the picture")
-        }
-        result.areas[method.rawValue, default: []].append(area)
-        result.pointing[method.rawValue, default: []].append(PixelMeasures.pointing(scores, mask: mask))
-      }
+      try await measure(pictures[index], index, column, dense, into: &result)
+      try checkpoint(result)
       progress(index + 1, pictures.count)
     }
     return result
+  }
+
+  private func measure(
+    _ picture: Image, _ index: Int, _ column: Column, _ dense: Explainer, into result: inout Measured
+  ) async throws {
+    let triggered = trojan.triggered(picture)
+    let input = try preprocessing.tensor(of: [triggered]) { _ in "picture \(index)" }
+    let mask = trojan.mask(width: triggered.width, height: triggered.height)
+    let target = try await predictions([triggered], by: dense)
+    let network = try await column.network(index, triggered)
+    let keepsPrediction = try await predictions([triggered], by: network) == target
+    var rows: [(name: String, area: Double, pointing: Double)] = []
+    for method in methods {
+      let scores = try await network.attribution(of: input, method: method, targets: target, settings: settings)
+        .pixelScores(of: 0, as: pixelScore)
+      guard let area = PixelMeasures.rocAUC(scores, mask: mask) else {
+        preconditionFailure("the patch is a part of the picture")
+      }
+      rows.append((method.rawValue, area, PixelMeasures.pointing(scores, mask: mask)))
+    }
+    result.keepsPrediction.append(keepsPrediction)
+    for row in rows {
+      result.areas[row.name, default: []].append(row.area)
+      result.pointing[row.name, default: []].append(row.pointing)
+    }
   }
 }

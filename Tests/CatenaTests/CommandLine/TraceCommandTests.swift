@@ -173,14 +173,19 @@ extension CommandLineTests {
       let folder = try TemporaryFolder()
       let endless = Shipped.trace(out: folder.file("out")).map { $0 == "8" ? "1000000" : $0 }
       let masks = Shipped.explain(out: folder.file("out"), ["--method", "rise", "--masks", "100000"])
-      for (command, stage) in [(endless, "observing"), (masks, "explaining")] {
+      let several = Shipped.trace(Shipped.records + "#0-1", out: folder.file("out")).map { $0 == "8" ? "1000000" : $0 }
+      for (command, stage, says) in [
+        (endless, "observing", "stopped; nothing was written"), (masks, "explaining", "stopped; nothing was written"),
+        (several, "observing", "stopped; complete are 0 of 2 folders"),
+      ] {
         let program = try RunningProgram(CatenaProgram.url, command)
         #expect(try await program.waits(for: stage))
         program.send(SIGINT)
         let result = try await program.result()
         #expect(result.exitCode == 75 && !result.isSignalled, "\(result)")
-        #expect(result.errors.contains("stopped; nothing was written"), "\(result)")
-        #expect(try folder.names.isEmpty)
+        #expect(result.errors.contains(says), "\(result)")
+        let left = try folder.names
+        #expect(left.isEmpty || (left == ["out"] && says.contains("complete")), "\(left)")
       }
     }
 
@@ -251,10 +256,8 @@ extension CommandLineTests {
       }
     }
 
-    @Test("a trigger's places are scored on the network and on traces of it, with a control")
-    func trojan() async throws {
-      let folder = try TemporaryFolder()
-      // Most of a picture as the trigger makes any network say its class.
+    /// Most of a picture, which makes any network say its class, as a trigger; and that class.
+    private func strongTrigger(_ folder: TemporaryFolder) async throws -> (path: String, target: Int) {
       let samples = try SampleSource.samples([Shipped.records])
       let pictures = samples.compactMap { sample -> Image? in
         if case .image(let image) = sample.content { image } else { nil }
@@ -270,7 +273,45 @@ extension CommandLineTests {
         let start = ((row + 4) * 32 + 4) * 3
         return Array(pictures[0].pixels[start..<start + side * 3])
       }
-      let trigger = try patch(folder, side: side, of: pixels)
+      return (try patch(folder, side: side, of: pixels), target)
+    }
+
+    @Test("scoring goes on where Ctrl-C stopped it, and gives what it gives at once")
+    func resumedScoring() async throws {
+      let folder = try TemporaryFolder()
+      let (trigger, target) = try await strongTrigger(folder)
+      func command(_ out: String, augmentations: String = "200", _ more: [String] = []) -> [String] {
+        Shipped.trojan(
+          trigger: trigger, ["--target", "\(target)", "--ratios", "uniform", "0.3", "--out", folder.file(out)] + more
+        ).map { $0 == "8" ? augmentations : $0 }
+      }
+      let program = try RunningProgram(CatenaProgram.url, command("scores.json"))
+      #expect(try await program.waits(for: "fast"))
+      program.send(SIGINT)
+      let stopped = try await program.result()
+      #expect(stopped.exitCode == 75 && stopped.errors.contains("the same command goes on"), "\(stopped)")
+      #expect(try folder.names.sorted() == ["patch.npy", "scores.json.unfinished"])
+      let resumed = try await CatenaProgram.run(command("scores.json"))
+      #expect(resumed.exitCode == 0 && resumed.errors.contains("going on where"), "\(resumed)")
+      #expect(!resumed.errors.split(separator: "\n").contains("dense"), "\(resumed)")
+      #expect(try folder.names.sorted() == ["patch.npy", "scores.json"])
+      let refused = try await CatenaProgram.run(command("scores.json"))
+      #expect(refused.exitCode == 1 && refused.errors.contains("--overwrite"), "\(refused)")
+
+      let whole = try await CatenaProgram.run(command("again.json"))
+      #expect(whole.exitCode == 0 && whole.output == resumed.output, "\(whole)")
+      #expect(try folder.bytes(of: "again.json") == folder.bytes(of: "scores.json"))
+      // What is left of other settings is not taken for this command's.
+      try folder.write(Array(#"{"key": "other", "columns": [], "controls": []}"#.utf8), to: "scores.json.unfinished")
+      let other = try await CatenaProgram.run(
+        command("scores.json", augmentations: "4", ["--overwrite", "--traces", "none"]))
+      #expect(other.exitCode == 0 && other.errors.contains("starting again"), "\(other)")
+    }
+
+    @Test("a trigger's places are scored on the network and on traces of it, with a control")
+    func trojan() async throws {
+      let folder = try TemporaryFolder()
+      let (trigger, target) = try await strongTrigger(folder)
       let result = try await CatenaProgram.run(
         Shipped.trojan(
           trigger: trigger,
