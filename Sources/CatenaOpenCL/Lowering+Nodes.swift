@@ -123,7 +123,7 @@ extension Lowering {
       [
         .read(slot(of: node.inputs[0], layout)), .read(slot(of: node.inputs[1], layout)), .write(partial),
         .integers([gate[0], rowsPerRegion, gate[1], inner]), .integers([parts, dividedUp(rowsPerRegion, parts)]),
-      ], workItems: gate[0] * parts * dividedUp(gate[1], inner == 1 ? traits[.gate].lanes : 1))
+      ], workItems: gate[0] * parts * dividedUp(gate[1], inner == 1 ? traits[.gate].step : 1))
     launch(
       .gate, "gate_gradient_total",
       [
