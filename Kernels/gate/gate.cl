@@ -49,8 +49,12 @@ kernel WORK_GROUP void gate_gradient_partial(
     float sum = 0.0f;
     for (int row = begin; row < end; ++row) {
       const int index = (row * channels + channel) * inner;
-      float row_sum = 0.0f;
-      for (int i = 0; i < inner; ++i) row_sum += gradient[index + i] * data[index + i];
+      floatv lane_sums = (floatv)(0.0f);
+      int i = 0;
+      for (; i + LANES <= inner; i += LANES)
+        lane_sums += load_lanes(gradient + index + i, LANES) * load_lanes(data + index + i, LANES);
+      float row_sum = sum_of_lanes(lane_sums);
+      for (; i < inner; ++i) row_sum += gradient[index + i] * data[index + i];
       sum += row_sum;
     }
     *target = sum;

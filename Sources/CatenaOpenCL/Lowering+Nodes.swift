@@ -68,7 +68,7 @@ extension Lowering {
     launch(
       .elementwise, "pointwise",
       [.read(data), .integers([rows, columns])] + epilogueArguments(chain, storesRoot: false),
-      workItems: rows * dividedUp(columns, traits[.elementwise].lanes))
+      workItems: rows * dividedUp(columns, traits[.elementwise].step))
   }
 
   /// Two operands, neither of which has the result's shape (or both are one value).
