@@ -6,6 +6,11 @@
 #define floatv JOIN(float, LANES)
 #define intv JOIN(int, LANES)
 
+// A work-item that walks down rows owns BLOCKS vectors of a row that lie together, as many as RUN elements: where one
+// work-item after the other runs on a core, memory is then read from front to back.
+#define BLOCKS (RUN < 2 * LANES ? 1 : RUN < 4 * LANES ? RUN / LANES : 4)
+#define STEP (BLOCKS * LANES)
+
 #define WORK_GROUP __attribute__((reqd_work_group_size(GROUP_SIZE, 1, 1)))
 
 inline int divide_up(int value, int divisor) { return (value + divisor - 1) / divisor; }
@@ -42,4 +47,12 @@ inline void store_lanes(floatv value, global float *target, int lanes) {
   float values[LANES];
   JOIN(vstore, LANES)(value, 0, values);
   for (int lane = 0; lane < lanes; ++lane) target[lane] = values[lane];
+}
+
+inline float sum_of_lanes(floatv value) {
+  float values[LANES];
+  JOIN(vstore, LANES)(value, 0, values);
+  float sum = 0.0f;
+  for (int lane = 0; lane < LANES; ++lane) sum += values[lane];
+  return sum;
 }

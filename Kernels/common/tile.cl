@@ -21,6 +21,14 @@ inline int tile_column(int item, int vector) { return (vector * ITEMS_ACROSS + i
   local float *left_tile = (local float *)left_vectors;                                                            \
   local float *right_tile = (local float *)right_vectors
 
+// A copy of the sums that is indexed while running: the epilogue is long and therefore a loop, and only constant indices
+// keep the sums themselves in registers while they are added to.
+#define RESULTS_OF(sums)                                                                                           \
+  floatv results[MWI * VECTORS];                                                                                   \
+  _Pragma("unroll") for (int i = 0; i < MWI; ++i) {                                                                \
+    _Pragma("unroll") for (int vector = 0; vector < VECTORS; ++vector) results[i * VECTORS + vector] = sums[i][vector]; \
+  }
+
 // sums += the tile's product. `left` is KWG x LEFT_STRIDE, `right` KWG x NWG.
 inline void multiply_tiles(
     const local floatv *left, const local floatv *right, int item, floatv sums[MWI][VECTORS]) {

@@ -15,7 +15,7 @@ inline int read_position(int o, int tap, int4 mapping, int extent) {
 
 #define CONVOLUTION_PARAMETERS                                                                                      \
   const global float *data, const global float *weight, const global float *bias,                                 \
-      const int8 input,  /* depth, height, width, channels, groups, 0, 0, 0 */                                      \
+      const int8 input,  /* depth, height, width, channels, groups, blocks of a work-item (depthwise), 0, 0 */        \
       const int8 output, /* samples, depth, height, width, channels, 0, 0, 0 */                                     \
       const int4 taps,   /* depth, height, width, 0 */                                                              \
       const int4 deep,   /* the mapping of planes: multiplier, step, offset, divisor */                             \
@@ -100,58 +100,67 @@ kernel WORK_GROUP void convolution(CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) 
 }
 
 // Every channel by itself: as many groups as input and output channels. One work-item owns PIXELS output positions of one
-// row and LANES channels. The weight is packed as taps x channel.
+// row and, of each, input.s5 blocks of LANES channels: all of them where one work-item after the other runs on a core,
+// which then reads memory from front to back; one where neighbours read together. The weight is packed as taps x channel.
 kernel WORK_GROUP void convolution_depthwise(CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) {
   const int count = output.s4;
-  const int blocks = divide_up(count, LANES);
+  const int width = input.s5 * LANES;
+  const int parts = divide_up(count, width);
   const int runs = divide_up(output.s3, PIXELS);
   int item = get_global_id(0);
-  const int channel = (item % blocks) * LANES;
-  item /= blocks;
+  const int first_channel = (item % parts) * width;
+  const int last_channel = min(first_channel + width, count);
+  item /= parts;
   const int first_column = (item % runs) * PIXELS;
   item /= runs;
-  const int first_pixel = item * output.s3 + first_column;
+  const int first_pixel = item * output.s3;
   const int out_row = item % output.s2;
   item /= output.s2;
   const int out_plane = item % output.s1;
   const int sample = item / output.s1;
   if (sample >= output.s0) return;
-  const int pixels = min(PIXELS, output.s3 - first_column);
-  const int lanes = min(LANES, count - channel);
-  const bool is_whole = pixels == PIXELS && lanes == LANES && along.s3 == 1;
-  floatv sums[PIXELS];
-  const floatv start = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
-#pragma unroll
-  for (int pixel = 0; pixel < PIXELS; ++pixel) sums[pixel] = start;
-  for (int tap_plane = 0; tap_plane < taps.s0; ++tap_plane) {
-    const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
-    for (int tap_row = 0; tap_row < taps.s1; ++tap_row) {
-      const int in_row = read_position(out_row, tap_row, across, input.s1);
-      if (in_plane < 0 || in_row < 0) continue;
-      const global float *line =
-          data + ((sample * input.s0 + in_plane) * input.s1 + in_row) * input.s2 * count + channel;
-      for (int tap_column = 0; tap_column < taps.s2; ++tap_column) {
-        const int tap = (tap_plane * taps.s1 + tap_row) * taps.s2 + tap_column;
-        const floatv factor = load_lanes(weight + tap * count + channel, lanes);
-        const int begin = first_column * along.s0 + tap_column * along.s1 + along.s2;
-        if (is_whole && begin >= 0 && begin + (PIXELS - 1) * along.s0 < input.s2) {
-          // Nothing to ask inside: what is in the way of vectors is the asking.
-          const global float *pixel_data = line + begin * count;
-#pragma unroll
-          for (int pixel = 0; pixel < PIXELS; ++pixel)
-            sums[pixel] += load_lanes(pixel_data + pixel * along.s0 * count, LANES) * factor;
-          continue;
+  const global float *source = data + sample * input.s0 * input.s1 * input.s2 * count;
+  const int plane = out_plane * deep.s0 + deep.s2;
+  const int row = out_row * across.s0 + across.s2;
+  const bool is_forward = deep.s3 == 1 && across.s3 == 1 && along.s3 == 1 && deep.s1 > 0 && across.s1 > 0 && along.s1 > 0;
+  const bool has_whole_rows = is_forward && plane >= 0 && plane + (taps.s0 - 1) * deep.s1 < input.s0 && row >= 0 &&
+                              row + (taps.s1 - 1) * across.s1 < input.s1;
+  const int last_column = min(first_column + PIXELS, output.s3);
+  for (int out_column = first_column; out_column < last_column; ++out_column) {
+    const int column = out_column * along.s0 + along.s2;
+    const bool is_whole = has_whole_rows && column >= 0 && column + (taps.s2 - 1) * along.s1 < input.s2;
+    for (int channel = first_channel; channel < last_channel; channel += LANES) {
+      const int lanes = min(LANES, count - channel);
+      floatv sum = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
+      const global float *factors = weight + channel;
+      if (is_whole && lanes == LANES) {
+        // Nothing to ask inside: what is in the way of vectors is the asking.
+        const global float *from = source + ((plane * input.s1 + row) * input.s2 + column) * count + channel;
+        for (int tap_plane = 0; tap_plane < taps.s0; ++tap_plane) {
+          for (int tap_row = 0; tap_row < taps.s1; ++tap_row) {
+            const global float *tap = from + (tap_plane * deep.s1 * input.s1 + tap_row * across.s1) * input.s2 * count;
+            for (int tap_column = 0; tap_column < taps.s2; ++tap_column) {
+              sum += load_lanes(tap, LANES) * load_lanes(factors, LANES);
+              tap += along.s1 * count;
+              factors += count;
+            }
+          }
         }
-#pragma unroll
-        for (int pixel = 0; pixel < PIXELS; ++pixel) {
-          const int in_column = read_position(first_column + pixel, tap_column, along, input.s2);
-          if (pixel < pixels && in_column >= 0) sums[pixel] += load_lanes(line + in_column * count, lanes) * factor;
+      } else {
+        for (int tap_plane = 0; tap_plane < taps.s0; ++tap_plane) {
+          const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
+          for (int tap_row = 0; tap_row < taps.s1; ++tap_row) {
+            const int in_row = read_position(out_row, tap_row, across, input.s1);
+            for (int tap_column = 0; tap_column < taps.s2; ++tap_column, factors += count) {
+              const int in_column = read_position(out_column, tap_column, along, input.s2);
+              if (in_plane < 0 || in_row < 0 || in_column < 0) continue;
+              const int position = (in_plane * input.s1 + in_row) * input.s2 + in_column;
+              sum += load_lanes(source + position * count + channel, lanes) * load_lanes(factors, lanes);
+            }
+          }
         }
       }
+      epilogue(sum, first_pixel + out_column, channel, count, lanes, EPILOGUE_ARGUMENTS);
     }
-  }
-#pragma unroll
-  for (int pixel = 0; pixel < PIXELS; ++pixel) {
-    if (pixel < pixels) epilogue(sums[pixel], first_pixel + pixel, channel, count, lanes, EPILOGUE_ARGUMENTS);
   }
 }

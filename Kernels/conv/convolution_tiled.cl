@@ -113,7 +113,8 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
     }
   }
 
-#pragma unroll
+  RESULTS_OF(sums);
+#pragma unroll 1
   for (int i = 0; i < MWI; ++i) {
     int row = first_row + tile_row(item, i);
     const bool is_inside = row < rows;
@@ -125,14 +126,14 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
     const int sample = row / depth;
     if (!is_inside || out_column >= output.s3 || out_row >= output.s2 || out_plane >= output.s1) continue;
     const int pixel = ((sample * output.s1 + out_plane) * output.s2 + out_row) * output.s3 + out_column;
-#pragma unroll
+#pragma unroll 1
     for (int vector = 0; vector < VECTORS; ++vector) {
       const int column = first_column + tile_column(item, vector);
       if (column < group_outputs) {
         const int lanes = min(LANES, group_outputs - column);
         const int channel = group * group_outputs + column;
         const floatv start = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
-        epilogue(sums[i][vector] + start, pixel, channel, output.s4, lanes, EPILOGUE_ARGUMENTS);
+        epilogue(results[i * VECTORS + vector] + start, pixel, channel, output.s4, lanes, EPILOGUE_ARGUMENTS);
       }
     }
   }

@@ -1,18 +1,21 @@
 // Element-wise operators. A chain of them over operands of one shape and layout is one epilogue on what is loaded.
 
-// The value is seen as rows x columns; one work-item owns LANES columns of a row.
+// The value is seen as rows x columns; one work-item owns STEP columns of a row.
 kernel WORK_GROUP void pointwise(
     const global float *data,
     const int2 extents,  // rows, columns
     EPILOGUE_PARAMETERS) {
-  const int blocks = divide_up(extents.s1, LANES);
+  const int parts = divide_up(extents.s1, STEP);
   const int item = get_global_id(0);
-  const int row = item / blocks;
-  const int column = (item % blocks) * LANES;
+  const int row = item / parts;
+  const int first = (item % parts) * STEP;
   if (row >= extents.s0) return;
-  const int lanes = min(LANES, extents.s1 - column);
-  const floatv value = load_lanes(data + row * extents.s1 + column, lanes);
-  epilogue(value, row, column, extents.s1, lanes, EPILOGUE_ARGUMENTS);
+  const int last = min(first + STEP, extents.s1);
+  for (int column = first; column < last; column += LANES) {
+    const int lanes = min(LANES, extents.s1 - column);
+    const floatv value = load_lanes(data + row * extents.s1 + column, lanes);
+    epilogue(value, row, column, extents.s1, lanes, EPILOGUE_ARGUMENTS);
+  }
 }
 
 // Two operands broadcast against each other. The innermost axis is walked in steps of LANES.

@@ -2,7 +2,7 @@
 // atomic operations, so that equal inputs give equal bits.
 
 // First stage. Data and gradient are rows x channels x inner; a region is `rows_per_region` consecutive rows. One
-// work-item sums a part of one region's rows for LANES channels (inner = 1) or for one channel; partial sums are
+// work-item sums a part of one region's rows for STEP channels (inner = 1) or for one channel; partial sums are
 // region x part x channel.
 kernel WORK_GROUP void gate_gradient_partial(
     const global float *gradient, const global float *data, global float *partial,
@@ -10,7 +10,7 @@ kernel WORK_GROUP void gate_gradient_partial(
     const int2 parts) {  // parts, rows per part
   const int channels = extents.s2;
   const int inner = extents.s3;
-  const int step = inner == 1 ? LANES : 1;
+  const int step = inner == 1 ? STEP : 1;
   const int blocks = divide_up(channels, step);
   int item = get_global_id(0);
   const int channel = (item % blocks) * step;
@@ -21,20 +21,40 @@ kernel WORK_GROUP void gate_gradient_partial(
   const int begin = region * extents.s1 + part * parts.s1;
   const int end = min(begin + parts.s1, (region + 1) * extents.s1);
   global float *target = partial + (region * parts.s0 + part) * channels + channel;
-  if (inner == 1) {
-    const int lanes = min(LANES, channels - channel);
-    floatv sum = (floatv)(0.0f);
+  if (inner == 1 && channel + STEP <= channels) {
+    floatv sums[BLOCKS];
+#pragma unroll
+    for (int block = 0; block < BLOCKS; ++block) sums[block] = (floatv)(0.0f);
     for (int row = begin; row < end; ++row) {
       const int index = row * channels + channel;
-      sum += load_lanes(gradient + index, lanes) * load_lanes(data + index, lanes);
+#pragma unroll
+      for (int block = 0; block < BLOCKS; ++block) {
+        const int first = index + block * LANES;
+        sums[block] += load_lanes(gradient + first, LANES) * load_lanes(data + first, LANES);
+      }
     }
-    store_lanes(sum, target, lanes);
+#pragma unroll
+    for (int block = 0; block < BLOCKS; ++block) store_lanes(sums[block], target + block * LANES, LANES);
+  } else if (inner == 1) {
+    for (int first = channel; first < channels; first += LANES) {
+      const int lanes = min(LANES, channels - first);
+      floatv sum = (floatv)(0.0f);
+      for (int row = begin; row < end; ++row) {
+        const int index = row * channels + first;
+        sum += load_lanes(gradient + index, lanes) * load_lanes(data + index, lanes);
+      }
+      store_lanes(sum, target + first - channel, lanes);
+    }
   } else {
     float sum = 0.0f;
     for (int row = begin; row < end; ++row) {
       const int index = (row * channels + channel) * inner;
-      float row_sum = 0.0f;
-      for (int i = 0; i < inner; ++i) row_sum += gradient[index + i] * data[index + i];
+      floatv lane_sums = (floatv)(0.0f);
+      int i = 0;
+      for (; i + LANES <= inner; i += LANES)
+        lane_sums += load_lanes(gradient + index + i, LANES) * load_lanes(data + index + i, LANES);
+      float row_sum = sum_of_lanes(lane_sums);
+      for (; i < inner; ++i) row_sum += gradient[index + i] * data[index + i];
       sum += row_sum;
     }
     *target = sum;

@@ -46,15 +46,16 @@ kernel TILE_WORK_GROUP void matrix_multiply_tiled(
     barrier(CLK_LOCAL_MEM_FENCE);
   }
 
-#pragma unroll
+  RESULTS_OF(sums);
+#pragma unroll 1
   for (int i = 0; i < MWI; ++i) {
     const int row = first_row + tile_row(item, i);
-#pragma unroll
+#pragma unroll 1
     for (int vector = 0; vector < VECTORS; ++vector) {
       const int column = first_column + tile_column(item, vector);
       if (row < extents.s1 && column < extents.s2) {
         epilogue(
-            alpha * sums[i][vector], batch * extents.s1 + row, column, extents.s2, min(LANES, extents.s2 - column),
+            alpha * results[i * VECTORS + vector], batch * extents.s1 + row, column, extents.s2, min(LANES, extents.s2 - column),
             EPILOGUE_ARGUMENTS);
       }
     }

@@ -9,39 +9,141 @@ kernel WORK_GROUP void batch_normalization_factors(
   summands[channel] = bias[channel] - mean[channel] * factor;
 }
 
-// Instance normalisation: the mean of each sample's channel and the factor scale / deviation, samples x channels.
-// Sample n's channel c lies at n * strides.s0 + c * strides.s1 + i * strides.s2.
-kernel WORK_GROUP void instance_normalization_factors(
-    const global float *data, const global float *scale, global float *means, global float *factors,
+// Instance normalisation, first stage: the mean of a part of each sample's channel and the sum of squares of the
+// distances from it, samples x parts x channels. Sample n's channel c lies at n * strides.s0 + c * strides.s1 + i *
+// strides.s2; neighbours in a vector are channels where those lie together, positions elsewhere. Data are read once: a
+// block's mean is known before its squares are summed, and blocks are joined as Chan, Golub and LeVeque (1979) do, which
+// loses nothing where the mean is large.
+kernel WORK_GROUP void instance_normalization_partial(
+    const global float *data, global float *means, global float *squares,
     const int4 extents,  // samples, channels, positions, 0
-    const int4 strides, const float epsilon) {
+    const int4 strides,
+    const int2 parts) {  // parts, positions per part
+  const bool has_channels_together = strides.s1 == 1;
+  const int step = has_channels_together ? STEP : 1;
+  const int blocks = divide_up(extents.s1, step);
+  int item = get_global_id(0);
+  const int channel = (item % blocks) * step;
+  item /= blocks;
+  const int part = item % parts.s0;
+  const int sample = item / parts.s0;
+  if (sample >= extents.s0) return;
+  const int begin = part * parts.s1;
+  const int end = min(begin + parts.s1, extents.s2);
+  const global float *from = data + sample * strides.s0 + channel * strides.s1;
+  const int target = (sample * parts.s0 + part) * extents.s1 + channel;
+  if (has_channels_together) {
+    if (channel + STEP <= extents.s1) {
+      floatv mean[BLOCKS];
+      floatv total[BLOCKS];
+#pragma unroll
+      for (int block = 0; block < BLOCKS; ++block) mean[block] = total[block] = (floatv)(0.0f);
+      for (int first = begin; first < end; first += 64) {
+        const int stop = min(first + 64, end);
+        floatv sum[BLOCKS];
+        floatv some[BLOCKS];
+#pragma unroll
+        for (int block = 0; block < BLOCKS; ++block) sum[block] = some[block] = (floatv)(0.0f);
+        for (int i = first; i < stop; ++i) {
+#pragma unroll
+          for (int block = 0; block < BLOCKS; ++block)
+            sum[block] += load_lanes(from + i * strides.s2 + block * LANES, LANES);
+        }
+#pragma unroll
+        for (int block = 0; block < BLOCKS; ++block) sum[block] /= (float)(stop - first);
+        for (int i = first; i < stop; ++i) {
+#pragma unroll
+          for (int block = 0; block < BLOCKS; ++block) {
+            const floatv deviation = load_lanes(from + i * strides.s2 + block * LANES, LANES) - sum[block];
+            some[block] += deviation * deviation;
+          }
+        }
+        const float share = (float)(stop - first) / (float)(stop - begin);
+#pragma unroll
+        for (int block = 0; block < BLOCKS; ++block) {
+          const floatv difference = sum[block] - mean[block];
+          mean[block] += difference * share;
+          total[block] += some[block] + difference * difference * (share * (float)(first - begin));
+        }
+      }
+#pragma unroll
+      for (int block = 0; block < BLOCKS; ++block) {
+        store_lanes(mean[block], means + target + block * LANES, LANES);
+        store_lanes(total[block], squares + target + block * LANES, LANES);
+      }
+      return;
+    }
+    for (int block = 0; block < extents.s1 - channel; block += LANES) {
+      const int lanes = min(LANES, extents.s1 - channel - block);
+      floatv mean = (floatv)(0.0f);
+      floatv total = (floatv)(0.0f);
+      for (int first = begin; first < end; first += 64) {
+        const int stop = min(first + 64, end);
+        floatv sum = (floatv)(0.0f);
+        for (int i = first; i < stop; ++i) sum += load_lanes(from + i * strides.s2 + block, lanes);
+        sum /= (float)(stop - first);
+        floatv some = (floatv)(0.0f);
+        for (int i = first; i < stop; ++i) {
+          const floatv deviation = load_lanes(from + i * strides.s2 + block, lanes) - sum;
+          some += deviation * deviation;
+        }
+        const float share = (float)(stop - first) / (float)(stop - begin);
+        const floatv difference = sum - mean;
+        mean += difference * share;
+        total += some + difference * difference * (share * (float)(first - begin));
+      }
+      store_lanes(mean, means + target + block, lanes);
+      store_lanes(total, squares + target + block, lanes);
+    }
+    return;
+  }
+  float mean = 0.0f;
+  float total = 0.0f;
+  for (int block = begin; block < end; block += 64 * LANES) {
+    const int stop = min(block + 64 * LANES, end);
+    floatv sums = (floatv)(0.0f);
+    int i = block;
+    for (; i + LANES <= stop; i += LANES) sums += load_lanes(from + i, LANES);
+    float sum = sum_of_lanes(sums);
+    for (; i < stop; ++i) sum += from[i];
+    const float block_mean = sum / (float)(stop - block);
+    sums = (floatv)(0.0f);
+    for (i = block; i + LANES <= stop; i += LANES) {
+      const floatv deviation = load_lanes(from + i, LANES) - block_mean;
+      sums += deviation * deviation;
+    }
+    float some = sum_of_lanes(sums);
+    for (; i < stop; ++i) some += (from[i] - block_mean) * (from[i] - block_mean);
+    const float share = (float)(stop - block) / (float)(stop - begin);
+    const float difference = block_mean - mean;
+    mean += difference * share;
+    total += some + difference * difference * (share * (float)(block - begin));
+  }
+  means[target] = mean;
+  squares[target] = total;
+}
+
+// Second stage: the mean of each sample's channel and the factor scale / deviation, samples x channels.
+kernel WORK_GROUP void instance_normalization_factors(
+    const global float *part_means, const global float *part_squares, const global float *scale, global float *means,
+    global float *factors, const int4 extents, const int2 parts, const float epsilon) {
   const int item = get_global_id(0);
   if (item >= extents.s0 * extents.s1) return;
   const int channel = item % extents.s1;
-  const global float *from = data + (item / extents.s1) * strides.s0 + channel * strides.s1;
-  float sum = 0.0f;
-  for (int begin = 0; begin < extents.s2;) {
-    // Sums of sums: a long running sum in float would lose what a mean needs.
-    const int end = min(begin + 64, extents.s2);
-    float part = 0.0f;
-    for (int i = begin; i < end; ++i) part += from[i * strides.s2];
-    sum += part;
-    begin = end;
-  }
-  const float mean = sum / extents.s2;
-  float squares = 0.0f;
-  for (int begin = 0; begin < extents.s2;) {
-    const int end = min(begin + 64, extents.s2);
-    float part = 0.0f;
-    for (int i = begin; i < end; ++i) {
-      const float deviation = from[i * strides.s2] - mean;
-      part += deviation * deviation;
-    }
-    squares += part;
-    begin = end;
+  const int first = item / extents.s1 * parts.s0 * extents.s1 + channel;
+  float mean = 0.0f;
+  float total = 0.0f;
+  for (int part = 0; part < parts.s0; ++part) {
+    const int begin = part * parts.s1;
+    const int count = min(parts.s1, extents.s2 - begin);
+    if (count <= 0) break;
+    const float share = (float)count / (float)(begin + count);
+    const float difference = part_means[first + part * extents.s1] - mean;
+    mean += difference * share;
+    total += part_squares[first + part * extents.s1] + difference * difference * (share * (float)begin);
   }
   means[item] = mean;
-  factors[item] = scale[channel] / sqrt(squares / extents.s2 + epsilon);
+  factors[item] = scale[channel] / sqrt(total / extents.s2 + epsilon);
 }
 
 // Local response normalisation over outer x channels x inner: a channel's window is `size` channels that begin

@@ -11,18 +11,31 @@ inline void softmax_row(const global float *data, global float *result, int is_l
   for (int lane = 0; lane < LANES; ++lane) largest = fmax(largest, values[lane]);
   for (; i < count; ++i) largest = fmax(largest, data[i]);
 
+  // Exponentials cost most: softmax keeps those of the sum in the result.
   floatv sums = (floatv)(0.0f);
-  for (i = 0; i + LANES <= count; i += LANES) sums += exp(load_lanes(data + i, LANES) - largest);
-  JOIN(vstore, LANES)(sums, 0, values);
-  float sum = 0.0f;
-  for (int lane = 0; lane < LANES; ++lane) sum += values[lane];
-  for (; i < count; ++i) sum += exp(data[i] - largest);
+  for (i = 0; i + LANES <= count; i += LANES) {
+    const floatv share = exp(load_lanes(data + i, LANES) - largest);
+    sums += share;
+    if (!is_logarithm) store_lanes(share, result + i, LANES);
+  }
+  float sum = sum_of_lanes(sums);
+  for (; i < count; ++i) {
+    const float share = exp(data[i] - largest);
+    sum += share;
+    if (!is_logarithm) result[i] = share;
+  }
 
-  const float log_sum = log(sum);
-  for (i = 0; i < count; i += LANES) {
-    const int lanes = min(LANES, count - i);
-    const floatv x = load_lanes(data + i, lanes) - largest;
-    store_lanes(is_logarithm ? x - log_sum : exp(x) / sum, result + i, lanes);
+  if (is_logarithm) {
+    const float log_sum = log(sum);
+    for (i = 0; i < count; i += LANES) {
+      const int lanes = min(LANES, count - i);
+      store_lanes(load_lanes(data + i, lanes) - largest - log_sum, result + i, lanes);
+    }
+  } else {
+    for (i = 0; i < count; i += LANES) {
+      const int lanes = min(LANES, count - i);
+      store_lanes(load_lanes(result + i, lanes) / sum, result + i, lanes);
+    }
   }
 }
 

@@ -13,6 +13,9 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   /// Whether inline PTX for tensor cores can be built (sm_80 and later).
   var hasTensorPTX = false
 
+  /// Columns of a work-item that walks down rows: STEP of common/lanes.cl.
+  var step: Int { min(max(run / lanes, 1), 4) * lanes }
+
   /// The tile of products in local memory; `nil` where work-items that cooperate cost more than they save.
   package var tile: Tile?
 

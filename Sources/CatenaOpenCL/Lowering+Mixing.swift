@@ -82,9 +82,12 @@ extension Lowering {
     let runs = dividedUp(dividedUp(output.width, along[3]), shapes.pixels) * along[3]
     let perGroup = output.channels / groups
     let variant: KernelVariant
+    // Of a depthwise convolution a work-item owns all channels where work-items do not run side by side.
+    let blocks = shapes.tile == nil ? dividedUp(output.channels, shapes.lanes) : 1
     if mapping.isDepthwise(input, output) {
       let rows = output.samples * output.depth * output.height
-      let workItems = rows * dividedUp(output.width, shapes.pixels) * dividedUp(output.channels, shapes.lanes)
+      let workItems =
+        rows * dividedUp(output.width, shapes.pixels) * dividedUp(output.channels, blocks * shapes.lanes)
       variant = KernelVariant(kernel: "convolution_depthwise", workItems: workItems)
     } else if let tile = shapes.tile, tile.suits(columns: perGroup) {
       let phases = [input.rank - 5, input.rank - 4, input.rank - 3].map { mapping.arguments($0)[3] }
@@ -100,7 +103,7 @@ extension Lowering {
       .convolution, variant.kernel,
       [
         .read(data), .read(packed), bias.map { .read($0) } ?? .null,
-        .integers(padded(input.extents + [input.channels, groups], with: 0)),
+        .integers(padded(input.extents + [input.channels, groups, blocks], with: 0)),
         .integers(padded([output.samples] + output.extents + [output.channels], with: 0)),
         .integers(weight.extents + [0]), .integers(mapping.arguments(input.rank - 5)),
         .integers(mapping.arguments(input.rank - 4)), .integers(along),
@@ -286,6 +289,7 @@ extension Lowering {
       if isDone { return }
     }
     let batch = product.batch.collapsed()
+    let (right, rightStrides) = rightFactor(product, node.inputs[1], operands[1])
     let shapes = traits[.gemm]
     let variant: KernelVariant
     if let tile = shapes.tile, tile.suits(columns: product.columns) {
@@ -297,12 +301,29 @@ extension Lowering {
     }
     launch(
       .gemm, variant.kernel,
-      operands.map { .read($0) } + [
-        .integers([batches, product.rows, product.columns, product.inner]), .integers(product.strides),
+      [
+        .read(operands[0]), .read(right), .integers([batches, product.rows, product.columns, product.inner]),
+        .integers(product.strides[..<2] + rightStrides),
         .integers([batch.extents.count]), .integers(padded(batch.extents, with: 1)),
         .integers(padded(batch.strides[0], with: 0)), .integers(padded(batch.strides[1], with: 0)),
         .floats([product.alpha]),
       ] + epilogue, workItems: variant.workItems, groupSize: variant.groupSize, operations: operations, shape: extents)
+  }
+
+  /// The right factor with its columns together where it is a constant that does not lie so, and its strides.
+  private mutating func rightFactor(_ product: MatrixProduct, _ value: ValueID, _ slot: SlotID) -> (SlotID, [Int]) {
+    let strides = Array(product.strides[2...])
+    guard strides[1] != 1, product.batch.count == 1, program.slots[slot.index].isConstant else {
+      return (slot, strides)
+    }
+    let (inner, columns) = (product.inner, product.columns)
+    let key = PackedWeight(weight: value, isTransposed: true, groups: 1, normalization: [], form: .matrix)
+    let packed = packed(key) { lowering in
+      let target = lowering.addSlot(inner * columns)
+      lowering.copy(from: slot, strides, to: target, [columns, 1], [inner, columns])
+      return target
+    }
+    return (packed, [columns, 1])
   }
 
   /// factor * value as a stage behind a matrix product; the value broadcasts to the product.

@@ -68,7 +68,7 @@ extension Lowering {
     launch(
       .elementwise, "pointwise",
       [.read(data), .integers([rows, columns])] + epilogueArguments(chain, storesRoot: false),
-      workItems: rows * dividedUp(columns, traits[.elementwise].lanes))
+      workItems: rows * dividedUp(columns, traits[.elementwise].step))
   }
 
   /// Two operands, neither of which has the result's shape (or both are one value).
@@ -123,7 +123,7 @@ extension Lowering {
       [
         .read(slot(of: node.inputs[0], layout)), .read(slot(of: node.inputs[1], layout)), .write(partial),
         .integers([gate[0], rowsPerRegion, gate[1], inner]), .integers([parts, dividedUp(rowsPerRegion, parts)]),
-      ], workItems: gate[0] * parts * dividedUp(gate[1], inner == 1 ? traits[.gate].lanes : 1))
+      ], workItems: gate[0] * parts * dividedUp(gate[1], inner == 1 ? traits[.gate].step : 1))
     launch(
       .gate, "gate_gradient_total",
       [

@@ -14,12 +14,23 @@ extension Lowering {
     let strides = data.layout.strides(of: shape)
     let means = addSlot(samples * channels)
     let factors = addSlot(samples * channels)
+    let step = strides[1] == 1 ? traits[.normalize].step : 1
+    let items = samples * dividedUp(channels, step)
+    let parts = items >= 256 ? 1 : min(64, max(1, positions / traits[.normalize].rowsPerPart))
+    let extents = Launch.Argument.integers([samples, channels, positions, 0])
+    let partition = Launch.Argument.integers([parts, dividedUp(positions, parts)])
+    let partial = (means: addSlot(samples * parts * channels), squares: addSlot(samples * parts * channels))
+    launch(
+      .normalize, "instance_normalization_partial",
+      [
+        .read(data.slot), .write(partial.means), .write(partial.squares), extents,
+        .integers([strides[0], strides[1], data.layout == .channelsLast ? channels : 1, 0]), partition,
+      ], workItems: items * parts)
     launch(
       .normalize, "instance_normalization_factors",
       [
-        .read(data.slot), .read(slot(of: node.inputs[1], .rowMajor)), .write(means), .write(factors),
-        .integers([samples, channels, positions, 0]),
-        .integers([strides[0], strides[1], data.layout == .channelsLast ? channels : 1, 0]), .floats([epsilon]),
+        .read(partial.means), .read(partial.squares), .read(slot(of: node.inputs[1], .rowMajor)), .write(means),
+        .write(factors), extents, partition, .floats([epsilon]),
       ], workItems: samples * channels)
     let (kind, geometry) = Self.channelGeometry(of: 1, shape, data.layout)
     let bias = slot(of: node.inputs[2], .rowMajor)

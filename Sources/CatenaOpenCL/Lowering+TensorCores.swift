@@ -53,7 +53,7 @@ extension Lowering {
     normalization: [ValueID]
   ) -> SlotID {
     let key = PackedWeight(
-      weight: weight, isTransposed: isTransposed, groups: 1, normalization: normalization, isForTensorCores: true)
+      weight: weight, isTransposed: isTransposed, groups: 1, normalization: normalization, form: .tensorCores)
     return packed(key) { lowering in
       let target = lowering.addSlot(outputs * taps * inputs)
       let strides = isTransposed ? [taps, 1, outputs * taps] : [inputs * taps, 1, taps]

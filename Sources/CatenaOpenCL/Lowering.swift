@@ -308,8 +308,11 @@ struct PackedWeight: Hashable {
   var groups: Int
   /// The batch normalisation that is folded in.
   var normalization: [ValueID]
-  /// Whether it lies as the kernels for tensor cores read it.
-  var isForTensorCores = false
+  /// Which kernels read it.
+  var form = Form.convolution
+
+  /// How a packed weight lies.
+  enum Form { case convolution, matrix, tensorCores }
 }
 
 /// The arguments that a strided kernel takes for a collapsed walk: all axes but the innermost, padded to 8.

@@ -81,13 +81,13 @@ package actor OpenCLExecutable: Executable {
     hasRun = true
   }
 
-  /// Runs one step and returns the seconds that the device spent on every kernel, in the order of `records`.
-  package func runTimed() throws(ComputeError) -> [Double] {
+  /// Runs one step and returns the seconds that every kernel took by `clock`, in the order of `records`.
+  package func runTimed(by clock: KernelClock = .device) throws(ComputeError) -> [Double] {
     if let missing = unwritten.min() {
       throw .mismatch("the input \(graph[missing].name) was never written")
     }
     hasRun = true
-    return try prepared.runTimed()
+    return try prepared.runTimed(by: clock)
   }
 
   /// The logger of single kernels: only where the environment asks for them are they timed.

@@ -100,14 +100,15 @@ final class PreparedProgram {
   }
 
   /// Runs one step and returns the seconds of every launch, in the order of `records`.
-  func runTimed() throws(ComputeError) -> [Double] {
+  func runTimed(by clock: KernelClock = .device) throws(ComputeError) -> [Double] {
     let profiling = try CommandQueue(context, profiles: true)
     var seconds: [Double] = []
     do throws(ComputeError) {
       for launch in step {
+        let start = clock == .processor ? KernelClock.processorSeconds : 0
         let marker = try profiling.enqueueProfiled(launch)
         try marker.wait()
-        seconds.append(try marker.seconds())
+        seconds.append(clock == .processor ? KernelClock.processorSeconds - start : try marker.seconds())
       }
     } catch {
       throw memoryShortage(error)

@@ -110,88 +110,98 @@ struct OpenCLTests {
   /// Whether minutes may be spent.
   static let isLong = ProcessInfo.processInfo.environment["CATENA_OPENCL_LONG_TESTS"] == "1"
 
-  /// Whole searches. Where the processor gives the same chain for an input that differs by one rounding error, so must
-  /// the device; where it does not, the device's chains are as near as those.
+  /// A search that rounding does not change: as long as needed to select, gates warm enough to move steadily, scores
+  /// that begin apart. With the published settings the processor does not find its own chains again when its input
+  /// moves by one rounding error (2^-22): errors grow with every step, and cold gates turn them into decisions. Here it
+  /// does, so that what differs is the device's doing.
+  private static var steadySettings: ChainSettings {
+    var settings = ChainSettings()
+    settings.steps = 60
+    settings.initialNoise = 0.3
+    settings.lastTemperature = 0.2
+    settings.straightPart = 0
+    return settings
+  }
+
+  /// Searches for a tenth of the units, of ten regions where minutes may be spent, else of three.
   @Test(
-    "ten regions give the processor's chains, as far as the processor itself does",
-    .enabled(if: isLong && RegionList.isPresent, "CATENA_OPENCL_LONG_TESTS is not 1, or the assets are not there"))
-  func tenRegions() async throws {
+    "regions give the processor's chains", .enabled(if: RegionList.isPresent, "the assets are not there"))
+  func sameChains() async throws {
     let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
-    let processor = try await Extraction(network, CPUBackend())
-    let device = try await Extraction(network, device.get())
+    let processor = try await Extraction(network, CPUBackend(), Self.steadySettings)
+    let device = try await Extraction(network, device.get(), Self.steadySettings)
     let selector = ChainSelector(sites: network.sites)
-    var overlaps: [(rounding: Double, device: Double)] = []
-    var gained = 0
-    for region in try RegionList.chosen(10) {
+    var (shared, all) = (0, 0)
+    for region in try RegionList.chosen(Self.isLong ? 10 : 3) {
       let expected = try await processor.chain(of: region)
-      let chain = selector.hardChain(of: expected.snapshot)
       let found = try await device.chain(of: region)
-      let foundChain = selector.hardChain(of: found.snapshot)
-      let perturbed = selector.hardChain(of: try await processor.chain(of: region.perturbed).snapshot)
-      let rounding = ChainComparison(chain, perturbed, expected.snapshot)
-      let comparison = ChainComparison(chain, foundChain, expected.snapshot)
-      overlaps.append((rounding.jaccard, comparison.jaccard))
+      let chains = (selector.hardChain(of: expected.snapshot), selector.hardChain(of: found.snapshot))
+      let comparison = ChainComparison(chains.0, chains.1, expected.snapshot)
       let agreeing = (
-        try await processor.agreeing(region, chain, expected.dense),
-        try await device.agreeing(region, foundChain, found.dense)
+        try await processor.agreeing(region, chains.0, expected.dense),
+        try await device.agreeing(region, chains.1, found.dense)
       )
-      gained += agreeing.1 - agreeing.0
       Measured.report(
-        "\(region.name): Jaccard \(comparison.jaccard), of one rounding error \(rounding.jaccard), "
-          + "\(agreeing.0) and \(agreeing.1) of \(region.count) images agree, largest |S - 1/2| of differing units "
-          + "\(comparison.largestDistance)")
-      guard rounding.jaccard >= 0.98 else { continue }
-      #expect(comparison.jaccard >= 0.98)
-      #expect(abs(agreeing.0 - agreeing.1) <= 1)
+        "\(region.name): \(comparison.shared) of \(comparison.all) units shared, \(agreeing.0) and \(agreeing.1) of "
+          + "\(region.count) images agree, largest |S - 1/2| of differing units \(comparison.largestDistance)")
+      // The tenth that is asked for, less the gates in between: a search that selected nothing would prove nothing.
+      #expect((34...70).contains(chains.0.keptCount))
+      // Of some fifty units a single one that lies on the border is more than 2 %.
+      #expect(comparison.all - comparison.shared <= 1)
       #expect(comparison.largestDistance < 0.05)
+      #expect(abs(agreeing.0 - agreeing.1) <= 1)
+      shared += comparison.shared
+      all += comparison.all
     }
-    let count = Double(overlaps.count)
-    let (rounding, found) = (
-      overlaps.reduce(0) { $0 + $1.rounding } / count, overlaps.reduce(0) { $0 + $1.device } / count
-    )
-    Measured.report("mean Jaccard \(found), of one rounding error \(rounding); images gained in all: \(gained)")
-    #expect(found >= rounding - 0.1)
-    // Neither better nor worse than the processor's, over all 200 images.
-    #expect(abs(gained) <= 20)
+    Measured.report("Jaccard \(Double(shared) / Double(all))")
+    #expect(Double(shared) >= 0.98 * Double(all))
   }
 }
 
 /// How two chains of one region differ.
 private struct ChainComparison {
-  var jaccard: Double
+  /// Units in both.
+  var shared: Int
+  /// Units in either.
+  var all: Int
   /// The largest distance from 1/2 of a differing unit's score.
   var largestDistance: Float
 
   init(_ one: ChainSelection, _ other: ChainSelection, _ snapshot: ScoreSnapshot) {
     let pairs = zip(one.units, other.units)
-    jaccard = Double(pairs.count { $0 && $1 }) / Double(max(pairs.count { $0 || $1 }, 1))
+    shared = pairs.count { $0 && $1 }
+    all = pairs.count { $0 || $1 }
     largestDistance =
       zip(pairs, snapshot.unitGates).filter { $0.0.0 != $0.0.1 }.map { abs($0.1 - 0.5) }.max() ?? 0
   }
 }
 
-/// What one back end makes of regions, at the default settings.
+/// What one back end makes of regions.
 private struct Extraction {
   let network: ChainNetwork
   let backend: any Backend
+  let settings: ChainSettings
   let evaluator: ChainEvaluator
 
-  init(_ network: ChainNetwork, _ backend: any Backend) async throws {
+  init(
+    _ network: ChainNetwork, _ backend: any Backend, _ settings: ChainSettings = ChainSettings()
+  ) async throws {
     self.network = network
     self.backend = backend
+    self.settings = settings
     evaluator = try await ChainEvaluator(network: network, backend: backend, options: CompileOptions())
   }
 
-  /// The search towards a tenth of the units, at the default settings.
+  /// The search towards a tenth of the units.
   func optimizer(_ region: Region) async throws -> ChainOptimizer {
     try await ChainOptimizer(
       network: network, regions: [region], dense: [evaluator.denseLogits(of: region)], keep: [0.1],
-      settings: ChainSettings(), backend: backend, options: CompileOptions())
+      settings: settings, backend: backend, options: CompileOptions())
   }
 
   /// The dense network's logits, and the scores after all steps.
   func chain(of region: Region) async throws -> (dense: [[Float]], snapshot: ScoreSnapshot) {
-    let steps = ChainSettings().steps
+    let steps = settings.steps
     let optimizer = try await optimizer(region)
     try await optimizer.advance(by: steps)
     return (try await evaluator.denseLogits(of: region), try await optimizer.snapshots(atStep: steps)[0])

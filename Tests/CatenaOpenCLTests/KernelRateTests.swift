@@ -1,41 +1,75 @@
 import CatenaCompute
 import CatenaOpenCL
+import CatenaProblems
 import Foundation
 import TestSupport
 import Testing
 
-/// What kernels reach of the device's own rates, measured in one run: printed with CATENA_REPORT, judged by people, since
-/// a shared machine's times are noise.
-@Suite(
-  .serialized,
-  .enabled(
-    if: ProcessInfo.processInfo.environment["CATENA_OPENCL_LONG_TESTS"] == "1" && DeviceUnderTest.isAvailable,
-    "CATENA_OPENCL_LONG_TESTS is not 1"))
+/// What kernels reach of the device's own rates, both measured in one run: on a device of type CPU a quarter of the best
+/// product, and of a copy, in processor time, so that other work on the machine does not count. On GPUs the rates are
+/// printed with CATENA_REPORT. Two kernels do not reach the quarter in every run and are held to less. In processes of their own, since processor time is that of a whole process.
+@Suite(.serialized, .enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
 struct KernelRateTests {
+  @Test func productsReachAQuarterOfTheBest() async throws {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+      let isLarge = try Self.isLargeDevice
+      try await Self.compare(
+        RateProblems.products(images: isLarge ? 20 : 4),
+        with: RateProblems.largestProduct(isLargeDevice: isLarge), unit: "GFLOP/s", \.gigaflops)
+    }
+    Self.pass(on: result)
+  }
+
+  @Test func memoryBoundKernelsReachAQuarterOfACopy() async throws {
+    let result = await #expect(processExitsWith: .success, observing: [\.standardOutputContent]) {
+      try await Self.compare(
+        RateProblems.memoryBound, with: RateProblems.copy(isLargeDevice: Self.isLargeDevice), unit: "GB/s",
+        \.gigabytes)
+    }
+    Self.pass(on: result)
+  }
+
+  /// Shares below a quarter, measured from run to run: the depthwise convolution 0.21 to 0.26, the instance norm (a pass of
+  /// three operations behind its sums) 0.23 to 0.30.
+  private static let lesserShares = [
+    "convolution n20 c96 hw56x56 m96 k3x3 p1 g96": 0.15, "instanceNormalization 20x64x56x56": 0.15,
+  ]
+
+  /// Prints what the other process measured.
+  private static func pass(on result: ExitTest.Result?) {
+    let output = String(decoding: result?.standardOutputContent ?? [], as: UTF8.self)
+    for line in output.split(separator: "\n") {
+      if let report = line.firstRange(of: "measured: ") { Measured.report(String(line[report.upperBound...])) }
+    }
+  }
+
   private static var isLargeDevice: Bool {
     get throws { try DeviceUnderTest.backend.context.device.kind != .cpu }
   }
 
-  @Test func productsAgainstTheLargestOne() async throws {
-    let isLarge = try Self.isLargeDevice
-    let best = try await rate(RateProblems.largestProduct(isLargeDevice: isLarge)).gigaflops
-    Measured.report(String(format: "the best product: %.1f GFLOP/s", best))
-    for line in RateProblems.products(images: isLarge ? 20 : 4) {
-      let rate = try await rate(line).gigaflops
-      Measured.report(String(format: "%@: %.1f GFLOP/s, %.2f of the best product", line, rate, rate / best))
+  /// Measures every problem between two measurements of the standard, of which the better one counts.
+  private static func compare(
+    _ lines: [String], with standard: String, unit: String, _ rate: KeyPath<KernelRate, Double>
+  ) async throws {
+    let isLarge = try isLargeDevice
+    func measured(_ line: String) async throws -> Double {
+      try await KernelRate(
+        of: line, on: DeviceUnderTest.backend, runs: 5, clock: isLarge ? .device : .processor)[keyPath: rate]
     }
-  }
-
-  @Test func memoryBoundKernelsAgainstACopy() async throws {
-    let copy = try await rate(RateProblems.copy(isLargeDevice: Self.isLargeDevice)).gigabytes
-    Measured.report(String(format: "a copy: %.1f GB/s", copy))
-    for line in RateProblems.memoryBound {
-      let rate = try await rate(line).gigabytes
-      Measured.report(String(format: "%@: %.1f GB/s, %.2f of a copy", line, rate, rate / copy))
+    for line in lines {
+      var share = 0.0
+      var report = ""
+      // Neighbours on the same cores slow down one and not the other: the best of three comparisons.
+      for _ in 0..<3 where share < 0.25 {
+        let before = try await measured(standard)
+        let found = try await measured(line)
+        let best = max(before, try await measured(standard))
+        guard found / best > share else { continue }
+        share = found / best
+        report = String(format: "%@: %.1f %@, %.2f of %.1f", line, found, unit, share, best)
+      }
+      Measured.report(report)
+      #expect(isLarge || share >= lesserShares[line] ?? 0.25, "\(report), which is what '\(standard)' reaches")
     }
-  }
-
-  private func rate(_ line: String) async throws -> KernelRate {
-    try await KernelRate(of: line, on: DeviceUnderTest.backend)
   }
 }

@@ -1,4 +1,5 @@
-"""Assembles the kernels for tensor cores for NVIDIA GPUs, without a GPU, and prints what a work-group of each build needs.
+"""Assembles the kernels for NVIDIA GPUs, without a GPU: prints what a work-group of each build for tensor cores needs, and
+what a work-item of every other kernel does, products at each of their tiles.
 
     python Tools/peers/assemble_kernels.py [--clang clang-15] [--ptxas ptxas] [--libclc FILE.bc] [--arch sm_80 sm_90]
 
@@ -22,8 +23,25 @@ BUILDS = [
     ("tensorBF16", 1, 128, 128, 2, 4, 2),
     ("tensorBF16Small", 1, 64, 64, 2, 2, 2),
 ]
-FILES = ["common/lanes", "common/functions", "common/epilogue", "common/indexing", "tensor/fragments",
-         "tensor/convolution"]
+COMMON = ["common/lanes", "common/functions", "common/epilogue", "common/indexing"]
+FILES = [*COMMON, "tensor/fragments", "tensor/convolution"]
+# The other families and their files, as KernelFamily has them.
+FAMILIES = {
+    "convolution": ["common/tile", "conv/convolution", "conv/convolution_tiled"],
+    "gemm": ["common/tile", "gemm/gemm", "gemm/gemm_tiled"],
+    "gate": ["gate/gate"],
+    "pool": ["pool/pool"],
+    "normalize": ["normalize/normalize"],
+    "softmax": ["softmax/reduce", "softmax/softmax"],
+    "elementwise": ["elementwise/elementwise"],
+    "movement": ["elementwise/movement"],
+    "typed": ["common/types", "elementwise/typed", "softmax/typed_reduce", "gemm/integer_product"],
+    "optimizer": ["optimizer/adam"],
+    "solver": ["solver/hessian", "solver/factor", "solver/sweep", "solver/eliminate"],
+    "solverDouble": ["solver/hessian", "solver/factor", "solver/sweep", "solver/eliminate"],
+}
+# MWG, NWG, KWG, MWI, NWI; the first is the default.
+TILES = [(64, 64, 16, 8, 8), (128, 128, 8, 8, 8), (64, 64, 8, 4, 4), (32, 32, 16, 4, 4)]
 
 
 def definitions() -> list[str]:
@@ -39,29 +57,67 @@ def definitions() -> list[str]:
     return lines
 
 
-def source() -> str:
-    texts = [(ROOT / "Kernels" / f"{name}.cl").read_text() for name in FILES]
+def source(files: list[str]) -> str:
+    texts = [(ROOT / "Kernels" / f"{name}.cl").read_text() for name in files]
     # Everything is inlined on a GPU.
     inline = "#define inline static inline __attribute__((always_inline))"
     return "\n".join([inline, *definitions(), *texts])
 
 
-def assemble(build, options, folder: pathlib.Path, arch: str) -> dict[str, int]:
-    name, bf16, rows, columns, row_warps, column_warps, stages = build
-    text, ptx = folder / f"{name}.cl", folder / f"{name}.ptx"
-    text.write_text(source())
-    defines = {"PTX": "__asm__", "LANES": 4, "PIXELS": 4, "RUN": 1, "GROUP_SIZE": 64, "TENSOR_PTX": 1,
-               "TENSOR_BF16": bf16, "TILE_M": rows, "TILE_N": columns, "WARPS_M": row_warps, "WARPS_N": column_warps,
-               "STAGES": stages}
+def assembled(text: pathlib.Path, ptx: pathlib.Path, defines: dict, options, arch: str) -> str:
+    """What ptxas says of a program."""
     subprocess.run(
         [options.clang, "-target", "nvptx64--nvidiacl", "-x", "cl", "-cl-std=CL1.2", "-O3",
          *sum((["-Xclang", word] for word in [
              "-finclude-default-header", "-target-cpu", "sm_80", "-target-feature", "+ptx70", "-mlink-builtin-bitcode",
              options.libclc]), []),
          *(f"-D{key}={value}" for key, value in defines.items()), "-S", str(text), "-o", str(ptx)], check=True)
-    report = subprocess.run(
-        [options.ptxas, "-v", f"-arch={arch}", str(ptx), "-o", str(folder / "out.cubin")], check=True,
+    return subprocess.run(
+        [options.ptxas, "-v", f"-arch={arch}", str(ptx), "-o", str(ptx.with_suffix(".cubin"))], check=True,
         capture_output=True, text=True).stderr
+
+
+def kernels(family: str, tile, options, folder: pathlib.Path, arch: str) -> dict[str, dict[str, int]]:
+    """What each kernel of a family needs."""
+    text, ptx = folder / f"{family}.cl", folder / f"{family}.ptx"
+    text.write_text(source([*COMMON, *FAMILIES[family]]))
+    defines = {"LANES": 4, "PIXELS": 4, "RUN": 1, "GROUP_SIZE": 64, "TENSOR_PTX": 0,
+               **dict(zip(["MWG", "NWG", "KWG", "MWI", "NWI"], tile)),
+               **({"REAL_IS_DOUBLE": 1} if family == "solverDouble" else {})}
+    found = {}
+    for part in assembled(text, ptx, defines, options, arch).split("Compiling entry function '")[1:]:
+        found[part[:part.index("'")]] = {
+            key: int(match.group(1)) if (match := re.search(pattern, part)) else 0
+            for key, pattern in [("registers", r"Used (\d+) registers"), ("stack", r"(\d+) bytes stack frame"),
+                                 ("spills", r"(\d+) bytes spill stores"), ("local", r"(\d+) bytes smem")]}
+    return found
+
+
+def print_kernels(options, folder: pathlib.Path) -> None:
+    """A row for every kernel and, of products by tiles, for every tile."""
+    arch = options.arch[-1]
+    print(f"\n| kernel ({arch}) | tile | registers | stack, spills (bytes) | local memory |")
+    print("|---|---|---|---|---|")
+    for family in FAMILIES:
+        for tile in TILES if family in ("convolution", "gemm") else TILES[:1]:
+            for kernel, needs in kernels(family, tile, options, folder, arch).items():
+                is_tiled = kernel.endswith("_tiled")
+                if tile != TILES[0] and not is_tiled:
+                    continue
+                words = "{} x {} x {}, {} x {}".format(*tile) if is_tiled else ""
+                name = f"{kernel} (f64)" if family == "solverDouble" else kernel
+                print(f"| `{name}` | {words} | {needs['registers']} | {needs['stack']}, {needs['spills']} | "
+                      f"{needs['local']} |", flush=True)
+
+
+def assemble(build, options, folder: pathlib.Path, arch: str) -> dict[str, int]:
+    name, bf16, rows, columns, row_warps, column_warps, stages = build
+    text, ptx = folder / f"{name}.cl", folder / f"{name}.ptx"
+    text.write_text(source(FILES))
+    defines = {"PTX": "__asm__", "LANES": 4, "PIXELS": 4, "RUN": 1, "GROUP_SIZE": 64, "TENSOR_PTX": 1,
+               "TENSOR_BF16": bf16, "TILE_M": rows, "TILE_N": columns, "WARPS_M": row_warps, "WARPS_N": column_warps,
+               "STAGES": stages}
+    report = assembled(text, ptx, defines, options, arch)
     numbers = {"mma": ptx.read_text().count("mma.sync"), "ldmatrix": ptx.read_text().count("ldmatrix.sync")}
     for key, pattern in [("registers", r"Used (\d+) registers"), ("stack", r"(\d+) bytes stack frame"),
                          ("spills", r"(\d+) bytes spill stores"), ("local", r"(\d+) bytes smem")]:
@@ -91,6 +147,7 @@ def main() -> None:
                 print(f"| {build[0]} | {arch} | {threads} | {found['registers']} | {found['stack']}, {found['spills']} | "
                       f"{found['local']} | {min(by_registers, by_memory, 2048 // threads)} |", flush=True)
                 bad = bad or found["spills"] > 0 or found["mma"] == 0
+        print_kernels(options, pathlib.Path(folder))
     sys.exit(1 if bad else 0)
 
 
