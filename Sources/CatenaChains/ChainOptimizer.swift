@@ -150,6 +150,14 @@ package struct OptimizerState: Sendable {
     let blockZeros = rows([Float](repeating: 0, count: blockCount))
     blocks = [rows([Float](repeating: settings.initialBlockScore, count: blockCount)), blockZeros, blockZeros]
   }
+
+  /// Units that have been cut out of the network stay out: a channel that had to stay although it is dead is zero there,
+  /// whatever its gate, and a search that could open it would see a unit that costs and changes nothing.
+  package mutating func giveUp(unitsOutside kept: [Bool]) {
+    for region in units[0].indices {
+      for unit in kept.indices where !kept[unit] { units[0][region][unit] = -1000 }
+    }
+  }
 }
 
 extension [[Float]] {

@@ -10,15 +10,20 @@ import Foundation
 /// For R regions in equal, consecutive parts of the batch it minimises KL(p || p_gated) over unit scores a and block
 /// scores c under the constraint that the chain has the size aimed at:
 ///
-///     S = sigmoid((a - tau) / T),  alpha = sigmoid(c / T),  mean of alpha S = aim(t)
+///     S = sigmoid((a - tau) / T),  alpha = sigmoid(c T0 / T^2),  mean of alpha S = aim(t)
 ///
 /// The offset tau holds the constraint at every step, so that units compete and none has to be chosen a lambda for: the
 /// multiplier of the constraint, lambda = -sum of g S' / sum of alpha S' (g the gradient of the KL with respect to S),
-/// follows from the gradients. The logarithm of the aim falls to that of `keep`; the temperature T falls geometrically
-/// and drives all gates to 0 or 1. Every region has its own aim,
-/// offset, multiplier and stop state, and the schedule runs inside the program, which needs nothing from the host
-/// between steps. (A fixed lambda with a binarising term, ALGORITHMS section 1.2, lets all scores shrink together or
-/// collapses once lambda has grown.)
+/// follows from the gradients. The logarithm of the aim falls to that of `keep`, the temperature T geometrically. Every
+/// region has its own aim, offset, multiplier and stop state, and the schedule runs inside the program, which needs
+/// nothing from the host between steps. (A fixed lambda with a binarising term, ALGORITHMS section 1.2, lets all scores
+/// shrink together or collapses once lambda has grown.)
+///
+/// In the settled phase alpha is 1 where c >= 0 and 0 elsewhere, and stays: units of a branch at one half would cost
+/// half, and no binary chain follows from such a branch. The units' gates are driven to 0 or 1: besides Adam's step every
+/// score moves by rho clip(8 (S - 1/2)) 4 S (1 - S) of the largest step, away from the offset. That is in Adam's own
+/// measure: the gates that the network depends on most give in as soon as others, while those can still follow. rho
+/// grows with the cube of the steps, until no gradient holds against it.
 ///
 /// The straight phase ends the search: gates are exactly 1 or 0, S = 1 where a >= tau, so that the KL is the binary
 /// chain's. Its gradient with respect to *all* gates, those that are 0 too, moves the scores as if S were
@@ -26,7 +31,7 @@ import Foundation
 /// offset is where the number of units that are on is the aim; branches stay as they are.
 package struct ChainProgram {
   /// Which part of a search a program runs.
-  package enum Phase: Sendable, Hashable { case soft, straight }
+  package enum Phase: Sendable, Hashable, CaseIterable { case soft, settled, straight }
 
   /// What is compiled.
   package let program: Program
@@ -149,7 +154,7 @@ private struct StepBuilder {
       network.sites, regions: regions,
       parametrization: GateParametrization { scores, graph throws(GraphError) in
         switch phase {
-        case .soft:
+        case .soft, .settled:
           let shifted = try graph.subtract(scores, schedule.offset)
           return try graph.add(.unary(.sigmoid), graph.divide(shifted, schedule.temperature))
         case .straight: return try graph.isAtLeast(scores, schedule.offset)
@@ -157,13 +162,15 @@ private struct StepBuilder {
       },
       blockParametrization: GateParametrization { scores, graph throws(GraphError) in
         switch phase {
-        case .soft: return try graph.add(.unary(.sigmoid), graph.divide(scores, schedule.temperature))
-        case .straight: return try graph.isAtLeast(scores, graph.scalar(0, like: scores))
+        case .soft:
+          let temperature = try graph.blockTemperature(schedule, settings)
+          return try graph.add(.unary(.sigmoid), graph.divide(scores, temperature))
+        case .settled, .straight: return try graph.isAtLeast(scores, graph.scalar(0, like: scores))
         }
       })
     graph = gated.graph
     switch phase {
-    case .soft: reportedGates = gated.unitGates
+    case .soft, .settled: reportedGates = gated.unitGates
     case .straight:
       reportedGates = try graph.gates(
         of: gated.scores, above: schedule.offset, temperature: settings.lastTemperature / 8)
@@ -202,10 +209,11 @@ private struct StepBuilder {
   /// The gradient of the divergence with respect to the gates, summed over the chunks of a region so far.
   mutating func addGradients(of divergence: ValueID) throws -> (units: ValueID, blocks: ValueID?) {
     let total = try graph.add(.reduce(Reduce(.sum, axes: [0], keepsDimensions: false)), divergence)
-    let wanted = [gated.unitGates] + (gated.blockGates.map { [$0] } ?? [])
+    // Branches move in the soft phase alone.
+    let wanted = [gated.unitGates] + (phase == .soft ? gated.blockGates.map { [$0] } ?? [] : [])
     let derivative = try graph.differentiating(
       [DerivativeTarget(total)], withRespectTo: wanted,
-      rules: GradientRules(gateGradients: phase == .soft ? .fromOutput : .fromInput))
+      rules: GradientRules(gateGradients: phase == .straight ? .fromInput : .fromOutput))
     graph = derivative.graph
     let summed = try wanted.map { try accumulated(derivative.gradients[$0] ?? $0, name: "\(graph[$0].name)/gradient") }
     return (summed[0], summed.count > 1 ? summed[1] : nil)
@@ -230,8 +238,10 @@ private struct StepBuilder {
     let pull = try sumOfUnits(graph.multiply(gradients.units, slopes))
     let multiplier = try graph.add(.unary(.negate), graph.divide(pull, bounded), name: "lambda")
     let projected = try graph.sum(gradients.units, graph.multiply(multiplier, alphaOfUnit))
-    let scores = try addAdam(gated.scores, gradient: graph.multiply(projected, slopes), rate: unitRate())
-    if phase == .straight {
+    let scores = try addAdam(
+      gated.scores, gradient: graph.multiply(projected, slopes), rate: unitRate(),
+      drift: phase == .settled ? binarising() : nil)
+    if phase != .soft {
       if let blockScores = gated.blockScores {
         carries.append(.init(from: try graph.add(.identity, blockScores), to: blockScores))
       }
@@ -240,13 +250,28 @@ private struct StepBuilder {
     if let blockScores = gated.blockScores, let alphas = gated.blockGates, let gradient = gradients.blocks {
       let sizes = try graph.add(.matmul, gated.unitGates, membership(transposed: false), name: "units of blocks")
       let cost = try graph.multiply(multiplier, sizes)
+      let slope = try graph.divide(variance(of: alphas), graph.blockTemperature(schedule, settings))
       // At the full rate: cold branches are thrown to one side or the other, and do not settle in between, where no
       // binary chain follows from them.
       _ = try addAdam(
-        blockScores, gradient: graph.multiply(graph.sum(gradient, cost), slope(of: alphas)),
+        blockScores, gradient: graph.multiply(graph.sum(gradient, cost), slope),
         rate: graph.scalar(1, like: schedule.temperature))
     }
     try addOffset(reach: bounded)
+  }
+
+  /// rho clip(8 (S - 1/2)) 4 S (1 - S)
+  private mutating func binarising() throws(GraphError) -> ValueID {
+    let begin = graph.scalar(Double(settings.branchSteps), like: schedule.step)
+    let progress = try graph.scaled(
+      graph.subtract(schedule.step, begin), by: 1 / Double(max(settings.softSteps - settings.branchSteps, 1)))
+    let cube = try graph.multiply(progress, graph.multiply(progress, progress))
+    let rho = try graph.scaled(cube, by: Double(settings.binarising))
+    let half = graph.scalar(0.5, like: gated.unitGates)
+    let distance = try graph.scaled(graph.subtract(gated.unitGates, half), by: 8)
+    let direction = try graph.add(.unary(.clip(minimum: -1, maximum: 1)), distance)
+    let inBetween = try graph.scaled(variance(of: gated.unitGates), by: 4)
+    return try graph.multiply(rho, graph.multiply(direction, inBetween))
   }
 
   /// dS/da of the units.
@@ -292,9 +317,10 @@ private struct StepBuilder {
     return graph.addConstant("membership", Tensor(elements, shape: shape))
   }
 
-  /// Adam with its steps times `rate`, in effect when `commit` is 1 and the region active.
+  /// Adam with its steps times `rate`, and a drift in parts of the largest step, in effect when `commit` is 1 and the
+  /// region active.
   private mutating func addAdam(
-    _ parameter: ValueID, gradient: ValueID, rate: ValueID
+    _ parameter: ValueID, gradient: ValueID, rate: ValueID, drift: ValueID? = nil
   ) throws(GraphError) -> ValueID {
     let type = graph.type(parameter)
     let name = graph[parameter].name
@@ -305,7 +331,11 @@ private struct StepBuilder {
     let updated = try graph.add(
       .adam(Adam(learningRate: settings.learningRate)),
       inputs: [parameter, gradient, first, second, schedule.step, mask])
-    let change = try graph.multiply(rate, graph.subtract(updated[0], parameter))
+    var step = try graph.subtract(updated[0], parameter)
+    if let drift {
+      step = try graph.sum(step, graph.multiply(mask, graph.scaled(drift, by: Double(settings.learningRate))))
+    }
+    let change = try graph.multiply(rate, step)
     let moved = try graph.sum(parameter, change)
     carries += [
       .init(from: moved, to: parameter), .init(from: updated[1], to: first), .init(from: updated[2], to: second),
@@ -316,7 +346,7 @@ private struct StepBuilder {
   /// What Adam's steps on the units' scores are multiplied by; in the straight phase a part that falls to 0.
   private mutating func unitRate() throws(GraphError) -> ValueID {
     switch phase {
-    case .soft:
+    case .soft, .settled:
       // The root of the temperature, by which scores count: cold gates would flicker otherwise.
       let relative = try graph.scaled(schedule.temperature, by: 1 / Double(settings.firstTemperature))
       return try graph.add(.unary(.squareRoot), relative)
@@ -331,16 +361,7 @@ private struct StepBuilder {
   /// One Newton step of tau towards mean of alpha S = the next aim. Scores and aim move little from step to step, so
   /// that one is enough; the bound guards against gates that are nearly all 0 or 1.
   private mutating func addOffset(reach: ValueID) throws(GraphError) {
-    let progress = try graph.scaled(schedule.step, by: 1 / max(settings.shrinkingEnd * Double(settings.steps), 1))
-    let linear = try graph.add(.unary(.clip(minimum: 0, maximum: 1)), progress)
-    // 1 - (1 - x)^3: fast while the network is large and every step costs much, slow where units are scarce.
-    let left = try graph.subtract(graph.scalar(1, like: linear), linear)
-    let cube = try graph.multiply(left, graph.multiply(left, left))
-    let ramp = try graph.subtract(graph.scalar(1, like: cube), cube)
-    let first = graph.scalar(Double(settings.logFirstSize), like: schedule.logKeep)
-    let fall = try graph.multiply(graph.subtract(schedule.logKeep, first), ramp)
-    let aim = try graph.add(.unary(.exponential), graph.sum(first, fall), name: "aim")
-    let excess = try graph.scaled(graph.subtract(size, aim), by: Double(allUnits))
+    let excess = try graph.scaled(graph.subtract(size, aim()), by: Double(allUnits))
     let newton = try graph.divide(excess, reach)
     let bound = settings.firstTemperature / 4
     let bounded = try graph.add(.unary(.clip(minimum: -bound, maximum: bound)), newton)
@@ -349,19 +370,37 @@ private struct StepBuilder {
     carries.append(.init(from: next, to: schedule.offset))
   }
 
-  /// The offset above which the aim's number of units is on, to the bisection's resolution: never more of them, and fewer
-  /// only where scores are that close.
+  /// The fraction of units aimed at after this step, R x 1.
+  private mutating func aim() throws(GraphError) -> ValueID {
+    if phase == .straight { return try graph.add(.unary(.exponential), schedule.logKeep) }
+    let progress = try graph.scaled(schedule.step, by: 1 / max(settings.shrinkingEnd * Double(settings.steps), 1))
+    let linear = try graph.add(.unary(.clip(minimum: 0, maximum: 1)), progress)
+    // 1 - (1 - x)^3: fast while the network is large and every step costs much, slowly where units are scarce.
+    let left = try graph.subtract(graph.scalar(1, like: linear), linear)
+    let cube = try graph.multiply(left, graph.multiply(left, left))
+    let ramp = try graph.subtract(graph.scalar(1, like: cube), cube)
+    let first = graph.scalar(Double(settings.logFirstSize), like: schedule.logKeep)
+    let fall = try graph.multiply(graph.subtract(schedule.logKeep, first), ramp)
+    return try graph.add(.unary(.exponential), graph.sum(first, fall), name: "aim")
+  }
+
+  /// The offset at which the gates have the size aimed at, to the bisection's resolution: never a larger one, and with
+  /// gates of exactly 0 and 1 a smaller one only where scores are that close.
   private mutating func addExactOffset(_ scores: ValueID, _ alphaOfUnit: ValueID) throws(GraphError) {
-    let aim = try graph.scaled(graph.add(.unary(.exponential), schedule.logKeep), by: Double(allUnits))
+    let aim = try graph.scaled(aim(), by: Double(allUnits))
+    // Guards against the rounding of the aim, which is whole in the straight phase.
+    let largest = try graph.sum(aim, graph.scalar(0.01, like: aim))
     var width = 1.0
-    // The highest offset tried; every bisection goes down by its width unless too many units were on there.
+    // The highest offset tried; every bisection goes down by its width unless the chain was too large there.
     var found = try graph.sum(schedule.offset, graph.scalar(width, like: schedule.offset))
-    for _ in 0..<20 {
+    for _ in 0..<18 {
       let lower = try graph.subtract(found, graph.scalar(width, like: found))
-      let isOn = try graph.isAtLeast(scores, lower)
-      let count = try sumOfUnits(graph.multiply(isOn, alphaOfUnit))
-      // Counts are whole: half a unit guards against the rounding of exp(log keep).
-      let fits = try graph.isAtLeast(graph.sum(aim, graph.scalar(0.01, like: aim)), count)
+      let gates =
+        phase == .straight
+        ? try graph.isAtLeast(scores, lower)
+        : try graph.add(.unary(.sigmoid), graph.divide(graph.subtract(scores, lower), schedule.temperature))
+      let count = try sumOfUnits(graph.multiply(gates, alphaOfUnit))
+      let fits = try graph.isAtLeast(largest, count)
       found = try graph.subtract(found, graph.scaled(fits, by: width))
       width /= 2
     }
@@ -372,12 +411,15 @@ private struct StepBuilder {
 
   /// Counts committed steps, and cools the regions that go on: a region that has stopped keeps its gates.
   mutating func addClock() throws(GraphError) {
-    let cooling = log(Double(settings.lastTemperature / settings.firstTemperature)) / Double(settings.softSteps)
+    let cooling = log(Double(settings.lastTemperature / settings.firstTemperature)) / Double(settings.coolingSteps)
     let mask = try graph.multiply(active, commit)
     let factor = try graph.add(.unary(.exponential), graph.scaled(mask, by: cooling))
+    let cooled = try graph.multiply(schedule.temperature, factor)
+    let last = graph.scalar(Double(settings.lastTemperature), like: cooled)
+    let temperature = try graph.add(.binary(.maximum), cooled, last)
     carries += [
       .init(from: try graph.sum(schedule.step, commit), to: schedule.step),
-      .init(from: try graph.multiply(schedule.temperature, factor), to: schedule.temperature),
+      .init(from: temperature, to: schedule.temperature),
     ]
   }
 
@@ -389,6 +431,14 @@ private struct StepBuilder {
 }
 
 extension Graph {
+  /// T^2 / T0, T0 the first temperature: branches are decided on before units are.
+  fileprivate mutating func blockTemperature(
+    _ schedule: ScheduleInputs, _ settings: ChainSettings
+  ) throws(GraphError) -> ValueID {
+    try scaled(
+      multiply(schedule.temperature, schedule.temperature), by: 1 / Double(settings.firstTemperature))
+  }
+
   /// 1 where `left` >= `right`, 0 elsewhere.
   fileprivate mutating func isAtLeast(_ left: ValueID, _ right: ValueID) throws(GraphError) -> ValueID {
     try indicator(add(.binary(.greaterOrEqual), left, right), like: left)

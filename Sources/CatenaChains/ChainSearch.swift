@@ -20,14 +20,14 @@ struct ChainSearch {
     var state = OptimizerState(network: whole, keep: keep, settings: settings)
     var stage = CompactNetwork(whole: whole)
     var cost = stage.network.graph.multiplyAddCount
-    var optimizer: ChainOptimizer? = try await self.optimizer(stage, .soft, batches, state)
+    var phases = settings.phases[...]
+    var phase = phases.removeFirst()
+    var optimizer: ChainOptimizer? = try await self.optimizer(stage, phase, batches, state)
     var paths = [[ScoreSnapshot]](repeating: [], count: regions.count)
     let interval = max(settings.steps / settings.snapshots, 1)
-    var phase = ChainProgram.Phase.soft
     var done = 0
     while done < settings.steps, let current = optimizer {
-      let end = phase == .soft ? settings.softSteps : settings.steps
-      let count = min(interval, end - done)
+      let count = min(interval, settings.end(of: phase) - done)
       try await current.advance(by: count, after: done)
       done += count
       for (index, snapshot) in try await current.snapshots(atStep: done).enumerated() {
@@ -40,23 +40,29 @@ struct ChainSearch {
           divergence: measured.map(\.divergence).reduce(0, +) / Double(measured.count),
           size: measured.map(\.size).reduce(0, +) / Double(measured.count)))
       guard done < settings.steps else { break }
-      let smaller: CompactNetwork
-      if phase == .soft, done == settings.softSteps {
-        phase = .straight
-        smaller = try CompactNetwork(of: whole, keeping: contenders(in: paths.compactMap(\.last), keep: keep))
-      } else {
-        guard phase == .soft, settings.deadGate > 0 else { continue }
-        smaller = try CompactNetwork(of: whole, keeping: living(in: paths.compactMap(\.last)))
-        let smallerCost = smaller.network.graph.multiplyAddCount
-        guard Double(smallerCost) < settings.compactionGain * Double(cost), smaller.network.sites.unitCount > 0 else {
-          continue
+      let last = paths.compactMap(\.last)
+      var kept = everything
+      if done == settings.end(of: phase), let next = phases.popFirst() {
+        phase = next
+        if phase == .straight {
+          kept = contenders(in: last, keep: keep)
+        } else if settings.deadGate > 0 {
+          kept = living(in: last, blocksAbove: 0.5)
         }
+      } else {
+        guard phase != .straight, settings.deadGate > 0 else { continue }
+        kept = living(in: last, blocksAbove: settings.deadGate)
+        let smaller = try CompactNetwork(of: whole, keeping: kept).network
+        guard Double(smaller.graph.multiplyAddCount) < settings.compactionGain * Double(cost),
+          smaller.sites.unitCount > 0
+        else { continue }
       }
       state = try await current.advanced(state)
+      state.giveUp(unitsOutside: kept.units)
       // Given back before the smaller program is made, so that never two are held.
       optimizer = nil
-      stage = smaller
-      cost = smaller.network.graph.multiplyAddCount
+      stage = try CompactNetwork(of: whole, keeping: kept)
+      cost = stage.network.graph.multiplyAddCount
       optimizer = try await self.optimizer(stage, phase, batches, state)
     }
     return paths
@@ -70,18 +76,25 @@ struct ChainSearch {
     )
   }
 
-  /// The units and blocks whose gates are not practically zero in all regions.
-  private func living(in snapshots: [ScoreSnapshot]) -> (units: [Bool], blocks: [Bool]) {
-    let blocks = network.sites.blocks.indices.map { block in
-      snapshots.contains { $0.blockGates[block] > settings.deadGate }
-    }
+  private var everything: (units: [Bool], blocks: [Bool]) {
+    (
+      [Bool](repeating: true, count: network.sites.unitCount),
+      [Bool](repeating: true, count: network.sites.blocks.count)
+    )
+  }
+
+  /// The blocks whose gates are above `least`, and the units whose gates are not practically zero, in any region.
+  private func living(
+    in snapshots: [ScoreSnapshot], blocksAbove least: Float
+  ) -> (units: [Bool], blocks: [Bool]) {
+    let blocks = network.sites.blocks.indices.map { block in snapshots.contains { $0.blockGates[block] > least } }
     var units: [Bool] = []
     for layer in network.sites.layers {
       for _ in 0..<layer.count {
         let unit = units.count
         units.append(
           snapshots.contains { snapshot in
-            let alpha = layer.block.map { snapshot.blockGates[$0] } ?? 1
+            let alpha = layer.block.map { snapshot.blockGates[$0] > least ? snapshot.blockGates[$0] : 0 } ?? 1
             return alpha * snapshot.unitGates[unit] > settings.deadGate
           })
       }

@@ -30,7 +30,7 @@ public enum ChainRequest: Sendable, Hashable, Codable {
 /// How chains are searched. The defaults are the published setting; every artifact records what was used.
 public struct ChainSettings: Sendable, Hashable, Codable {
   /// Optimisation steps on the scores.
-  public var steps: Int = 400
+  public var steps: Int = 500
   /// Adam's step size on scores; that on the units' falls with the root of the temperature.
   public var learningRate: Float = 0.05
   /// Standard deviation of the seeded noise on the initial unit scores, which breaks ties between units.
@@ -39,26 +39,33 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var initialBlockScore: Float = 3
   /// The temperature of the first step.
   public var firstTemperature: Float = 1
-  /// The temperature at the end of the steps with gates in between, to which it falls geometrically.
-  public var lastTemperature: Float = 0.02
+  /// The temperature to which it falls geometrically.
+  public var lastTemperature: Float = 0.1
+  /// The part of the steps in which it does.
+  public var coolingEnd: Double = 0.4
   /// The fraction of units aimed at in the first step.
   public var firstSize: Float = 0.95
   /// The part of the steps in which the logarithm of the size aimed at falls to that of the request, as
   /// 1 - (1 - x)^3.
-  public var shrinkingEnd: Double = 0.7
+  public var shrinkingEnd: Double = 0.6
+  /// The part of the steps after which every residual branch is either kept or left out for good.
+  public var branchEnd: Double = 0.2
+  /// How strongly gates in between are driven to 0 or 1 at the end of the steps with such gates, in parts of Adam's
+  /// largest step; before, with the cube of the steps since the branches were settled on (see `ChainProgram`).
+  public var binarising: Float = 6
   /// The part of the steps, the last ones, with gates of exactly 0 and 1 (see `ChainProgram`).
-  public var straightPart: Double = 0.25
+  public var straightPart: Double = 0.15
   /// How far from the border of the budget scores move in those steps, as the width of a sigmoid.
-  public var straightWidth: Float = 0.2
+  public var straightWidth: Float = 0.1
   /// The part of `learningRate` with which they begin.
-  public var straightRate: Float = 1
+  public var straightRate: Float = 0.4
   /// In the straight phase the network has this many times the units that the chain may keep: those with the largest
   /// scores.
   public var candidates: Double = 1.5
   /// Snapshots of the scores along the path.
   public var snapshots: Int = 50
   /// A unit or branch whose gate is below this is cut out of the network for the rest of the search; 0 for never.
-  public var deadGate: Float = 0.0001
+  public var deadGate: Float = 0.001
   /// The program is made again when its operations have fallen to this part.
   public var compactionGain: Double = 0.8
   /// Sets of variants of the samples, one of which every second step reads; fewer where they would take more than
@@ -85,10 +92,28 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   var logFirstSize: Float { log(firstSize) }
   /// Steps with gates of exactly 0 and 1.
   var straightSteps: Int { min(max(Int(straightPart * Double(steps)), 0), steps - 1) }
-  /// What a search runs, one after the other.
-  var phases: [ChainProgram.Phase] { straightSteps > 0 ? [.soft, .straight] : [.soft] }
   /// Steps with gates in between.
   var softSteps: Int { steps - straightSteps }
+  /// Those of them in which branches move.
+  var branchSteps: Int { min(max(Int(branchEnd * Double(steps)), 0), softSteps) }
+  /// Steps in which the temperature falls.
+  var coolingSteps: Int { max(Int(coolingEnd * Double(steps)), 1) }
+  /// What a search runs, one after the other.
+  var phases: [ChainProgram.Phase] {
+    var begin = 0
+    return ChainProgram.Phase.allCases.filter { phase in
+      defer { begin = end(of: phase) }
+      return end(of: phase) > begin
+    }
+  }
+  /// The steps after which a phase is over.
+  func end(of phase: ChainProgram.Phase) -> Int {
+    switch phase {
+    case .soft: branchSteps
+    case .settled: softSteps
+    case .straight: steps
+    }
+  }
   /// The score whose sigmoid is `firstSize`.
   var logitOfFirstSize: Float { log(firstSize / (1 - firstSize)) }
 }

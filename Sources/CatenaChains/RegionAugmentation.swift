@@ -5,7 +5,7 @@ import CatenaTensors
 /// Images (rank 4 with one to four channels first or last) are mirrored, shifted by up to an eighth of their extent with
 /// the edge repeated, and blended with another sample of the region; other samples are only blended. None of this
 /// depends on how the samples were preprocessed. Everything follows from the seed.
-struct RegionAugmentation {
+package struct RegionAugmentation {
   private let samples: [Float]
   private let count: Int
   private let width: Int
@@ -14,7 +14,7 @@ struct RegionAugmentation {
   private var generator: SeededGenerator
 
   /// Variants of samples in f32; `nil` for other samples.
-  init?(of region: Region, blend: Double, seed: UInt64) {
+  package init?(of region: Region, blend: Double, seed: UInt64) {
     guard region.samples.elementType == .float32 else { return nil }
     samples = region.samples.floats
     count = region.count
@@ -32,7 +32,7 @@ struct RegionAugmentation {
   }
 
   /// One variant of every sample, in order.
-  mutating func variants() -> [Float] {
+  package mutating func variants() -> [Float] {
     var result: [Float] = []
     result.reserveCapacity(samples.count)
     for index in 0..<count {

@@ -68,7 +68,7 @@ struct CompactionTests {
     let batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
     var state = OptimizerState(network: network, keep: [0.4], settings: settings)
     let kept = network.sites.layers.flatMap { layer in (0..<layer.count).map { $0 % 3 != 2 } }
-    for unit in kept.indices where !kept[unit] { state.units[0][0][unit] = -100 }
+    state.giveUp(unitsOutside: kept)
     let blocks = [Bool](repeating: true, count: network.sites.blocks.count)
     let compact = try CompactNetwork(of: network, keeping: (kept, blocks))
     func optimized(_ stage: CompactNetwork) async throws -> [ScoreSnapshot] {
@@ -89,5 +89,30 @@ struct CompactionTests {
       #expect(abs(expected.unitGates[unit] - found.unitGates[unit]) <= 1e-4, "unit \(unit)")
     }
     for block in blocks.indices { #expect(abs(expected.blockGates[block] - found.blockGates[block]) <= 1e-4) }
+  }
+
+  /// Channels that had to stay although they are dead are zero whatever their gate: free units that change nothing, which
+  /// a search would fill its budget with, and which are not nothing in the chain.
+  @Test("units that were cut out stay out, also where their channels are left", arguments: ChainProgram.Phase.allCases)
+  func givenUp(phase: ChainProgram.Phase) async throws {
+    let network = try ChainNetwork(model: Structure.paddedShortcut.model(), batch: 3)
+    let regions = [try region(of: network)]
+    let evaluator = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
+    let dense = [try await evaluator.denseLogits(of: regions[0])]
+    let settings = ChainSettings.short()
+    let kept = network.sites.layers.flatMap { layer in (0..<layer.count).map { $0 % 3 != 2 } }
+    let blocks = [Bool](repeating: true, count: network.sites.blocks.count)
+    let compact = try CompactNetwork(of: network, keeping: (kept, blocks))
+    try #require(compact.units.contains { !kept[$0] })
+    // A budget for all of them.
+    var state = OptimizerState(network: network, keep: [1], settings: settings)
+    state.giveUp(unitsOutside: kept)
+    let optimizer = try await ChainOptimizer(
+      stage: compact, phase: phase,
+      batches: RegionBatches(network: network, regions: regions, dense: dense, settings: settings), state: state,
+      settings: settings, backend: CPUBackend(), options: CompileOptions())
+    try await optimizer.advance(by: 3)
+    let gates = try await optimizer.snapshots(atStep: 3)[0].unitGates
+    for unit in compact.units { #expect((gates[unit] > 0) == kept[unit], "unit \(unit)") }
   }
 }

@@ -37,17 +37,28 @@ struct StepTests {
     try await check(structure, .straight, backend: ReferenceBackend(), tolerance: 2e-5)
   }
 
+  @Test("of settled branches is what its formulas say", arguments: Structure.allCases)
+  func settled(structure: Structure) async throws {
+    try await check(structure, .settled, backend: CPUBackend(), tolerance: 5e-5)
+    try await check(structure, .settled, backend: ReferenceBackend(), tolerance: 2e-5)
+  }
+
   private func check(
     _ structure: Structure, _ phase: ChainProgram.Phase = .soft, backend: any Backend, tolerance: Double
   ) async throws {
     // So few that the aim falls and the gates cool in three steps, and the aim arrives in the second.
     var settings = ChainSettings.short(steps: 4)
     settings.shrinkingEnd = 0.5
+    settings.coolingEnd = 0.5
     settings.initialNoise = 0.5
+    // Gates are driven to 0 and 1 from the first step on, more with every one.
+    settings.branchEnd = 0
     if phase == .straight {
       // From the first step on some gates are 0, and all steps but the last are at different rates.
       settings.firstSize = 0.6
       settings.straightPart = 0.75
+      // Slopes twice as flat as the default's: rounding moves the steep ones by more than a thousandth of a step.
+      settings.straightWidth = 0.2
     }
     settings.initialBlockScore = 0.7
     let keep = [0.5, 0.3]

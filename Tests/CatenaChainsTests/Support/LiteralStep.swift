@@ -65,13 +65,17 @@ struct LiteralStep {
 
   /// S and alpha of a region.
   private func gates(_ state: State) -> (units: [Double], blocks: [Double]) {
-    if phase == .straight {
-      return (state.units.map { $0 >= state.offset ? 1 : 0 }, state.blocks.map { $0 >= 0 ? 1 : 0 })
+    let soft = state.units.map { sigmoid(($0 - state.offset) / state.temperature) }
+    let settled = state.blocks.map { $0 >= 0 ? 1.0 : 0 }
+    switch phase {
+    case .soft: return (soft, state.blocks.map { sigmoid($0 / blockTemperature(state)) })
+    case .settled: return (soft, settled)
+    case .straight: return (state.units.map { $0 >= state.offset ? 1 : 0 }, settled)
     }
-    return (
-      state.units.map { sigmoid(($0 - state.offset) / state.temperature) },
-      state.blocks.map { sigmoid($0 / state.temperature) }
-    )
+  }
+
+  private func blockTemperature(_ state: State) -> Double {
+    state.temperature * state.temperature / Double(settings.firstTemperature)
   }
 
   /// One step of every region.
@@ -98,7 +102,7 @@ struct LiteralStep {
     let width = Double(settings.straightWidth)
     let slopes =
       switch phase {
-      case .soft: gates.map { $0 * (1 - $0) / temperature }
+      case .soft, .settled: gates.map { $0 * (1 - $0) / temperature }
       case .straight:
         state.units.map { sigmoid(($0 - state.offset) / width) }.map { $0 * (1 - $0) / width }
       }
@@ -109,14 +113,14 @@ struct LiteralStep {
     for unit in gates.indices { total.append((gradients[unit] + multiplier * alphaOfUnit[unit]) * slopes[unit]) }
     for block in alphas.indices {
       let members = gates.indices.filter { blockOfUnit[$0] == block }.map { gates[$0] }
-      let slope = alphas[block] * (1 - alphas[block]) / temperature
+      let slope = alphas[block] * (1 - alphas[block]) / blockTemperature(state)
       total.append((blockGradients[block] + multiplier * members.reduce(0, +)) * slope)
     }
     var scores = state.units + state.blocks
     let moving = phase == .soft ? scores.indices : gates.indices
     let rate: Double
     switch phase {
-    case .soft: rate = (temperature / Double(settings.firstTemperature)).squareRoot()
+    case .soft, .settled: rate = (temperature / Double(settings.firstTemperature)).squareRoot()
     case .straight:
       let straight = (settings.straightPart * Double(settings.steps)).rounded(.down)
       rate = min(
@@ -127,33 +131,52 @@ struct LiteralStep {
       state.second[index] = 0.999 * state.second[index] + 0.001 * total[index] * total[index]
       let mean = state.first[index] / (1 - pow(0.9, Double(steps + 1)))
       let variance = state.second[index] / (1 - pow(0.999, Double(steps + 1)))
-      scores[index] -=
-        (index < gates.count ? rate : 1) * Double(settings.learningRate) * mean / (variance.squareRoot() + 1e-8)
+      var step = -mean / (variance.squareRoot() + 1e-8)
+      if phase == .settled { step += binarising(gates[index]) }
+      scores[index] += (index < gates.count ? rate : 1) * Double(settings.learningRate) * step
     }
     state.units = Array(scores.prefix(gates.count))
     state.blocks = Array(scores.dropFirst(gates.count))
 
     let size = zip(alphaOfUnit, gates).map(*).reduce(0, +) / Double(gates.count)
     sizes.append(size)
-    let soft = settings.steps - Int(settings.straightPart * Double(settings.steps))
-    state.temperature *= pow(
-      Double(settings.lastTemperature) / Double(settings.firstTemperature), 1 / Double(soft))
+    let progress = min(Double(steps) / (settings.shrinkingEnd * Double(settings.steps)), 1)
+    let ramp = 1 - pow(1 - progress, 3)
+    let aim = Double(settings.firstSize) * pow(keep[region] / Double(settings.firstSize), ramp)
     switch phase {
     case .soft:
-      let progress = min(Double(steps) / (settings.shrinkingEnd * Double(settings.steps)), 1)
-      let ramp = 1 - pow(1 - progress, 3)
-      let aim = Double(settings.firstSize) * pow(keep[region] / Double(settings.firstSize), ramp)
       let newton = Double(gates.count) * (size - aim) / reach
       let bound = Double(settings.firstTemperature) / 4
       state.offset += min(max(newton, -bound), bound)
+    case .settled:
+      var (low, high) = (state.offset - 1, state.offset + 1)
+      for _ in 0..<60 {
+        let middle = (low + high) / 2
+        let mass = zip(alphaOfUnit, state.units).map { $0 * sigmoid(($1 - middle) / temperature) }.reduce(0, +)
+        if mass > aim * Double(gates.count) + 0.01 { low = middle } else { high = middle }
+      }
+      state.offset = high
     case .straight:
       // Just above the largest score that the budget leaves out.
       let counted = state.units.indices.filter { alphaOfUnit[$0] == 1 }.map { state.units[$0] }.sorted(by: >)
       let count = Int(keep[region] * Double(gates.count) + 0.01)
       state.offset = counted[count] + 1e-6
     }
+    let cooling = Double(settings.lastTemperature) / Double(settings.firstTemperature)
+    state.temperature *= pow(cooling, 1 / (settings.coolingEnd * Double(settings.steps)).rounded(.down))
+    state.temperature = max(state.temperature, Double(settings.lastTemperature))
     states[region] = state
   }
+
+  /// What drives a gate to 0 or 1, in parts of Adam's largest step.
+  private func binarising(_ gate: Double) -> Double {
+    let begin = Int(settings.branchEnd * Double(settings.steps))
+    let progress = Double(steps - begin) / Double(softSteps - begin)
+    let rho = Double(settings.binarising) * pow(progress, 3)
+    return rho * min(max(8 * (gate - 0.5), -1), 1) * 4 * gate * (1 - gate)
+  }
+
+  private var softSteps: Int { settings.steps - Int(settings.straightPart * Double(settings.steps)) }
 
   /// Central differences; all regions at once, since no region's divergence depends on another's gates.
   private func gradients(
