@@ -99,7 +99,6 @@ struct ChainCommand: AsyncParsableCommand {
     let network = try ChainNetwork(model: source, batch: min(settings.batch, region.count))
     let line = ProgressLine()
     let (results, used) = try await device.withEngine { engine in
-      Output.note("\(engine.description)")
       let extractor = ChainExtractor(
         network: network, backend: engine.backend, settings: settings, options: engine.compileOptions)
       let results = try await extractor.chains(for: [region], request: request) { progress in

@@ -87,7 +87,6 @@ struct ExplainCommand: AsyncParsableCommand {
     let folder = directory.temporaryPath
     let line = ProgressLine()
     let summary = try await device.withEngine { engine in
-      Output.note(engine.description)
       func explainer(_ model: ONNXModel) throws -> Explainer {
         try Explainer(model: model, backend: engine.backend, options: engine.compileOptions, batch: batch)
       }

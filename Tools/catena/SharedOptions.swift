@@ -28,12 +28,14 @@ struct DeviceOptions: ParsableArguments {
     return engine
   }
 
-  /// Does `work` on the device, and again on the CPU where the choice was free and the device fails in the middle.
+  /// Says which device and why, does `work` on it, and again on the CPU where the choice was free and the device fails in
+  /// the middle.
   func withEngine<Value>(_ work: (Engine) async throws -> Value) async throws -> Value {
     try await Engine.run(
       device: device, threads: threads, memoryLimit: memory?.bytes, precision: precision,
       fallingBack: { Output.note("\n\($0)") }
     ) { engine in
+      Output.note(engine.description)
       for remark in engine.remarks { Output.note(remark) }
       return try await work(engine)
     }

@@ -95,7 +95,6 @@ struct TraceCommand: AsyncParsableCommand {
   private func prepared(_ engine: Engine) throws -> (TraceExtractor, TraceWriter) {
     let source = try ONNXModel(contentsOf: model)
     let settings = settings(for: source)
-    Output.note("\(engine.description)")
     let extractor = try TraceExtractor(
       network: try TraceNetwork(model: source, batch: settings.batch), backend: engine.backend, solvers: engine.solvers,
       preprocessing: try samples.preprocessing(), ratios: try ratios.sparsityRatios(), settings: settings,
