@@ -67,7 +67,7 @@ struct NetworkGradientTests {
       graph, samples, scores, blockScores, withSides: true, on: Run.processor())
     for (name, tensor) in found { #expect(again[name]?.floats == tensor.floats, "reading the sides changes \(name)") }
 
-    let folder = try PeerFolder()
+    let folder = try TemporaryFolder()
     let gates = folder.file("gates.json")
     try JSONEncoder().encode(Description(sites, in: graph)).write(to: URL(filePath: gates))
     var arguments = [network.path, try folder.write(samples, "input"), gates, "--lambda", "0", "--exact"]
