@@ -4,6 +4,7 @@
 //
 // Few results: vectors run along the source's channels, so that a vector of products is never mostly padding, and one
 // pass over sixteen sums turns them into a vector of neighbouring results. Else: vectors run along the results.
+#include "lane_swaps.h"
 #include "results.h"
 #include "taps.h"
 
@@ -73,13 +74,6 @@ static double cycles(const tap_plan *plan, const catena_implicit_gemm *problem, 
 static bool prefers_dots(const tap_plan *plan, const catena_implicit_gemm *problem) {
   return problem->destination_channels <= MAX_DOT_RESULTS
     && cycles(plan, problem, true) < cycles(plan, problem, false);
-}
-
-static bool is_pointwise(const tap_plan *plan, const catena_implicit_gemm *problem) {
-  tap_run run = plan->runs[0];
-  return plan->phase_count == 1 && plan->phases[0].taps == 1 && run.row == 0 && run.column == 0
-    && plan->source_row_step == 1 && plan->source_column_step == 1
-    && problem->source_height == problem->destination_height && problem->source_width == problem->destination_width;
 }
 
 double catena_direct_cycles(const catena_implicit_gemm *problem) {
@@ -310,16 +304,7 @@ CATENA_INLINE void run_outer(const result_band *band) {
     sums[i] = __builtin_shufflevector(sums[i], sums[i + COUNT], LOW) \
       + __builtin_shufflevector(sums[i], sums[i + COUNT], HIGH); \
   }
-#define UNPACK(...) __VA_ARGS__
-#define ADD_LANES \
-  FOLD(8, UNPACK(0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23), \
-    UNPACK(8, 9, 10, 11, 12, 13, 14, 15, 24, 25, 26, 27, 28, 29, 30, 31)) \
-  FOLD(4, UNPACK(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27), \
-    UNPACK(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31)) \
-  FOLD(2, UNPACK(0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29), \
-    UNPACK(2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)) \
-  FOLD(1, UNPACK(0, 16, 2, 18, 4, 20, 6, 22, 8, 24, 10, 26, 12, 28, 14, 30), \
-    UNPACK(1, 17, 3, 19, 5, 21, 7, 23, 9, 25, 11, 27, 13, 29, 15, 31))
+#define ADD_LANES EACH_LANE_SWAP(FOLD)
 
 // Channels of neighbouring pixels in a vector.
 typedef struct {

@@ -101,6 +101,14 @@ CATENA_INLINE int64_t deepest(const tap_plan *plan, int64_t channels) {
   return taps * channels;
 }
 
+// Whether every result reads the one pixel at its own place.
+CATENA_INLINE bool is_pointwise(const tap_plan *plan, const catena_implicit_gemm *problem) {
+  tap_run run = plan->runs[0];
+  return plan->phase_count == 1 && plan->phases[0].taps == 1 && run.row == 0 && run.column == 0
+    && plan->source_row_step == 1 && plan->source_column_step == 1
+    && problem->source_height == problem->destination_height && problem->source_width == problem->destination_width;
+}
+
 // The numbers that a convolution writes.
 CATENA_INLINE int64_t result_elements(const catena_implicit_gemm *problem) {
   return problem->batch * problem->destination_height * problem->destination_width * problem->destination_channels;

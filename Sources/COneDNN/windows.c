@@ -1,5 +1,6 @@
 // Pooling on channels-last images of three spatial axes.
 #include "functions.h"
+#include "panels.h"
 
 typedef struct {
   catena_pool pool;
@@ -14,36 +15,59 @@ typedef struct {
   int64_t first, end, padded;
 } taps;
 
-static taps taps_of(const catena_pool *pool, int32_t axis, int64_t window) {
+// How many steps of `dilation` cover `extent`. Most windows are dense: no division.
+CATENA_INLINE int64_t steps_over(int64_t extent, int64_t dilation) {
+  return dilation == 1 ? extent : (extent + dilation - 1) / dilation;
+}
+
+CATENA_INLINE taps taps_of(const catena_pool *pool, int32_t axis, int64_t window) {
   int64_t start = window * pool->strides[axis] - pool->pads_begin[axis], dilation = pool->dilations[axis];
   taps result = {0, 0, 0};
   int64_t extent = pool->source[axis];
-  result.first = start < 0 ? (-start + dilation - 1) / dilation : 0;
-  result.end = start < extent ? catena_minimum(pool->kernel[axis], (extent - start + dilation - 1) / dilation) : 0;
+  result.first = start < 0 ? steps_over(-start, dilation) : 0;
+  result.end = start < extent ? catena_minimum(pool->kernel[axis], steps_over(extent - start, dilation)) : 0;
   int64_t padded = extent + pool->pads_end[axis];
-  result.padded = start < padded ? catena_minimum(pool->kernel[axis], (padded - start + dilation - 1) / dilation) : 0;
+  result.padded = start < padded ? catena_minimum(pool->kernel[axis], steps_over(padded - start, dilation)) : 0;
   return result;
 }
 
 typedef struct {
   taps axes[CATENA_MAX_SPATIAL];
-  int64_t origin[CATENA_MAX_SPATIAL];
-  float divisor;
+  int64_t origin[CATENA_MAX_SPATIAL], position[CATENA_MAX_SPATIAL];
 } window;
+
+CATENA_INLINE void place(const catena_pool *pool, window *at, int32_t axis, int64_t position) {
+  at->position[axis] = position;
+  at->axes[axis] = taps_of(pool, axis, position);
+  at->origin[axis] = position * pool->strides[axis] - pool->pads_begin[axis];
+}
 
 static window window_at(const catena_pool *pool, int64_t index) {
   window result;
-  int64_t inside = 1, padded = 1;
   for (int32_t axis = CATENA_MAX_SPATIAL - 1; axis >= 0; axis--) {
-    int64_t position = index % pool->destination[axis];
+    place(pool, &result, axis, index % pool->destination[axis]);
     index /= pool->destination[axis];
-    result.axes[axis] = taps_of(pool, axis, position);
-    result.origin[axis] = position * pool->strides[axis] - pool->pads_begin[axis];
-    inside *= catena_maximum(0, result.axes[axis].end - result.axes[axis].first);
-    padded *= result.axes[axis].padded;
   }
-  result.divisor = (float)(pool->kind == CATENA_POOL_AVERAGE_PADDED ? padded : inside);
   return result;
+}
+
+// On to the next window in row-major order, behind the last one to the first.
+CATENA_INLINE void advance(const catena_pool *pool, window *at) {
+  for (int32_t axis = CATENA_MAX_SPATIAL - 1; axis >= 0; axis--) {
+    bool wraps = at->position[axis] + 1 == pool->destination[axis];
+    place(pool, at, axis, wraps ? 0 : at->position[axis] + 1);
+    if (!wraps) return;
+  }
+}
+
+// What an average divides by: the taps inside the image, or also those in its padding.
+CATENA_INLINE float divisor_of(const catena_pool *pool, const window *at) {
+  int64_t count = 1;
+  for (int32_t axis = 0; axis < CATENA_MAX_SPATIAL; axis++) {
+    const taps *here = &at->axes[axis];
+    count *= pool->kind == CATENA_POOL_AVERAGE_PADDED ? here->padded : catena_maximum(0, here->end - here->first);
+  }
+  return (float)count;
 }
 
 // Calls `visit` with the pixel of every tap inside the image, in row-major order.
@@ -66,42 +90,88 @@ static float power_of(float x, int32_t p) {
   return p == 1 ? x : p == 2 ? x * x : powf(x, (float)p);
 }
 
-CATENA_VECTORISED
-static void pool_window(const catena_pool *pool, const window *at, const float *image, float *result) {
+// Channels of one window, VECTORS whole vectors or one with `lanes` of them; `readable` floats follow in memory.
+#define POOL_CHANNELS(VECTORS) \
+  CATENA_INLINE void pool_channels_##VECTORS( \
+    const catena_pool *pool, const window *at, const float *image, float *result, int64_t lanes, int64_t readable, \
+    bool can_overrun \
+  ) { \
+    bool is_maximum = pool->kind == CATENA_POOL_MAXIMUM; \
+    vector values[VECTORS]; \
+    UNROLL for (int32_t i = 0; i < VECTORS; i++) values[i] = broadcast(is_maximum ? -INFINITY : 0); \
+    FOR_TAPS(pool, at, pixel, { \
+      int64_t place = pixel * pool->channels; \
+      UNROLL for (int32_t i = 0; i < VECTORS; i++) { \
+        bool is_inside = VECTORS > 1 || place + LANES <= readable; \
+        vector read = is_inside ? load(image + place + i * LANES) : load_lanes(image + place, lanes); \
+        bit_vector wins = (bit_vector)((read > values[i]) | (read != read)); \
+        vector largest = (vector)(((bit_vector)read & wins) | ((bit_vector)values[i] & ~wins)); \
+        values[i] = is_maximum ? largest : values[i] + read; \
+      } \
+    }) \
+    if (!is_maximum) { \
+      vector factor = broadcast(1 / divisor_of(pool, at)); \
+      UNROLL for (int32_t i = 0; i < VECTORS; i++) values[i] *= factor; \
+    } \
+    UNROLL for (int32_t i = 0; i < VECTORS; i++) { \
+      if (VECTORS > 1 || lanes == LANES || can_overrun) { \
+        store(result + i * LANES, values[i]); \
+      } else { \
+        store_part(result, values[i], lanes); \
+      } \
+    } \
+  }
+POOL_CHANNELS(1)
+POOL_CHANNELS(4)
+
+static void pool_norm(const catena_pool *pool, const window *at, const float *image, float *result) {
   int64_t channels = pool->channels;
-  float start = pool->kind == CATENA_POOL_MAXIMUM ? -INFINITY : 0.0f;
-  CHANNELS result[c] = start;
+  for (int64_t c = 0; c < channels; c++) result[c] = 0;
   FOR_TAPS(pool, at, pixel, {
-    const float *x = image + pixel * channels;
-    if (pool->kind == CATENA_POOL_MAXIMUM) {
-      CHANNELS result[c] = x[c] > result[c] || x[c] != x[c] ? x[c] : result[c];
-    } else if (pool->kind == CATENA_POOL_NORM) {
-      for (int64_t c = 0; c < channels; c++) result[c] += power_of(x[c], pool->p);
-    } else {
-      CHANNELS result[c] += x[c];
-    }
+    for (int64_t c = 0; c < channels; c++) result[c] += power_of(image[pixel * channels + c], pool->p);
   })
-  if (pool->kind == CATENA_POOL_NORM) {
-    for (int64_t c = 0; c < channels; c++) {
-      result[c] = pool->p == 1 ? result[c] : pool->p == 2 ? sqrtf(result[c]) : powf(result[c], 1.0f / (float)pool->p);
-    }
-  } else if (pool->kind != CATENA_POOL_MAXIMUM) {
-    float factor = 1.0f / at->divisor;
-    CHANNELS result[c] *= factor;
+  for (int64_t c = 0; c < channels; c++) {
+    result[c] = pool->p == 1 ? result[c] : pool->p == 2 ? sqrtf(result[c]) : powf(result[c], 1.0f / (float)pool->p);
   }
 }
 
 static int64_t pixels(const int64_t *extents) { return extents[0] * extents[1] * extents[2]; }
 
-static void pool_share(void *arguments) {
-  const pool_step *step = arguments;
+CATENA_VECTORISED
+static void pool_windows(const pool_step *step, catena_range share) {
   const catena_pool *pool = &step->pool;
   int64_t windows = pixels(pool->destination), image = pixels(pool->source) * pool->channels;
-  catena_range share = catena_share(pool->batch * windows);
+  window at = window_at(pool, share.begin % windows);
+  int64_t sample = share.begin / windows, left = windows - share.begin % windows;
   for (int64_t unit = share.begin; unit < share.end; unit++) {
-    window at = window_at(pool, unit % windows);
-    pool_window(pool, &at, step->source + unit / windows * image, step->destination + unit * pool->channels);
+    const float *source = step->source + sample * image;
+    float *result = step->destination + unit * pool->channels;
+    int64_t readable = (pool->batch - sample) * image, c = 0;
+    if (pool->kind == CATENA_POOL_NORM) {
+      pool_norm(pool, &at, source, result);
+    } else {
+      for (; c + 4 * LANES <= pool->channels; c += 4 * LANES) {
+        pool_channels_4(pool, &at, source + c, result + c, LANES, readable - c, false);
+      }
+      // What runs over a window's channels is the next one's, which is written after it.
+      bool can_overrun = unit + 1 < share.end && pool->channels >= LANES / 2;
+      for (; c < pool->channels; c += LANES) {
+        int64_t lanes = catena_minimum(pool->channels - c, LANES);
+        pool_channels_1(pool, &at, source + c, result + c, lanes, readable - c, can_overrun);
+      }
+    }
+    advance(pool, &at);
+    if (--left == 0) {
+      sample += 1;
+      left = windows;
+    }
   }
+}
+
+static void pool_share(void *arguments) {
+  const pool_step *step = arguments;
+  catena_range share = catena_share(step->pool.batch * pixels(step->pool.destination));
+  if (share.begin < share.end) pool_windows(step, share);
 }
 
 static catena_status run_pool(const void *arguments) {
@@ -135,7 +205,7 @@ static void spread_window(
   float open[CHANNEL_BLOCK];
   CHANNELS open[c] = 1.0f;
   float factor = pool->kind == CATENA_POOL_AVERAGE || pool->kind == CATENA_POOL_AVERAGE_PADDED
-    ? 1.0f / at->divisor : 1.0f;
+    ? 1.0f / divisor_of(pool, at) : 1.0f;
   FOR_TAPS(pool, at, pixel, {
     const float *x = source + pixel * stride;
     float *to = destination + pixel * stride;
@@ -168,8 +238,8 @@ static void pool_gradient_share(void *arguments) {
     for (int64_t pixel = 0; pixel < count; pixel++) {
       memset(step->destination + image + pixel * pool->channels, 0, (size_t)channels * sizeof(float));
     }
-    for (int64_t index = 0; index < windows; index++) {
-      window at = window_at(pool, index);
+    window at = window_at(pool, 0);
+    for (int64_t index = 0; index < windows; index++, advance(pool, &at)) {
       int64_t result = (sample * windows + index) * pool->channels + first;
       spread_window(pool, &at, step->gradient + result, step->source + image, step->output + result,
         step->destination + image, channels);

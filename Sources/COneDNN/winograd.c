@@ -52,7 +52,9 @@ size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t thr
 double catena_winograd_cycles(const catena_winograd *problem) {
   winograd_step step = plan(problem, 1);
   double products = (double)(POINTS * problem->source_channels * step.columns) / LANES;
-  double transforms = 27.0 * (double)(step.depth + step.columns);
+  // A vector that is partly padding is loaded and stored in parts, which takes as long again.
+  int64_t parts = (problem->source_channels % LANES != 0) + (problem->destination_channels % LANES != 0);
+  double transforms = 27.0 * (double)(step.depth + step.columns + parts * LANES);
   return (double)(step.tiles_down * step.tiles_across) * (products + transforms);
 }
 

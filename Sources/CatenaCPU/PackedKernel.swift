@@ -30,33 +30,16 @@ extension PackedKernel {
     }
   }
 
-  /// Any dense convolution, or a matrix product, as a product of matrices.
-  init(_ problem: catena_implicit_gemm, threads: Int32) {
-    implementation = "catena:implicit"
+  /// Any dense convolution, or a matrix product, one of the ways to compute it.
+  init(_ problem: catena_implicit_gemm, by way: DenseRoutines = .implicit, threads: Int32) {
+    implementation = way.name
     (weightBytes, scratchBytes) = withUnsafePointer(to: problem) {
-      (catena_implicit_gemm_weight_bytes($0), catena_implicit_gemm_scratch_bytes($0, threads))
+      (way.weightBytes($0), way.scratchBytes($0, threads))
     }
-    pack = { weights, packed in withUnsafePointer(to: problem) { catena_implicit_gemm_pack($0, weights, packed) } }
+    pack = { weights, packed in withUnsafePointer(to: problem) { way.pack($0, weights, packed) } }
     add = { binder, at, operations in
       withUnsafePointer(to: problem) {
-        catena_add_implicit_gemm(
-          binder.program, $0, at.source.assumingMemoryBound(to: Float.self),
-          at.weights.assumingMemoryBound(to: Float.self), at.bias, at.result.assumingMemoryBound(to: Float.self),
-          operations, Int32(operations.count), at.operands, threads, binder.scratch)
-      }
-    }
-  }
-
-  /// A dense convolution of little depth or with few results.
-  init(direct problem: catena_implicit_gemm, threads: Int32) {
-    implementation = "catena:direct"
-    (weightBytes, scratchBytes) = withUnsafePointer(to: problem) {
-      (catena_direct_weight_bytes($0), catena_direct_scratch_bytes($0, threads))
-    }
-    pack = { weights, packed in withUnsafePointer(to: problem) { catena_direct_pack($0, weights, packed) } }
-    add = { binder, at, operations in
-      withUnsafePointer(to: problem) {
-        catena_add_direct(
+        way.add(
           binder.program, $0, at.source.assumingMemoryBound(to: Float.self),
           at.weights.assumingMemoryBound(to: Float.self), at.bias, at.result.assumingMemoryBound(to: Float.self),
           operations, Int32(operations.count), at.operands, threads, binder.scratch)
@@ -65,10 +48,39 @@ extension PackedKernel {
   }
 }
 
+/// The routines of one way to compute a dense convolution.
+struct DenseRoutines: Sendable {
+  var name: String
+  var weightBytes: @Sendable (UnsafePointer<catena_implicit_gemm>?) -> Int
+  var scratchBytes: @Sendable (UnsafePointer<catena_implicit_gemm>?, Int32) -> Int
+  var pack:
+    @Sendable (UnsafePointer<catena_implicit_gemm>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>?) -> Void
+  var add:
+    @Sendable (
+      OpaquePointer?, UnsafePointer<catena_implicit_gemm>?, UnsafePointer<Float>?, UnsafePointer<Float>?,
+      UnsafePointer<Float>?, UnsafeMutablePointer<Float>?, UnsafePointer<catena_post_operation>?, Int32,
+      UnsafePointer<UnsafeRawPointer?>?, Int32, UnsafeMutableRawPointer?
+    ) -> Void
+
+  /// As a product of gathered matrices.
+  static let implicit = DenseRoutines(
+    name: "catena:implicit", weightBytes: catena_implicit_gemm_weight_bytes,
+    scratchBytes: catena_implicit_gemm_scratch_bytes, pack: catena_implicit_gemm_pack, add: catena_add_implicit_gemm)
+  /// From copied lines: little depth, or few results.
+  static let direct = DenseRoutines(
+    name: "catena:direct", weightBytes: catena_direct_weight_bytes, scratchBytes: catena_direct_scratch_bytes,
+    pack: catena_direct_pack, add: catena_add_direct)
+  /// From lines copied into planes: results that are no multiple of a vector.
+  static let planes = DenseRoutines(
+    name: "catena:planes", weightBytes: catena_planes_weight_bytes, scratchBytes: catena_planes_scratch_bytes,
+    pack: catena_planes_pack, add: catena_add_planes)
+}
+
 extension ConvolutionProblem {
-  /// Below this, loading four times the weights costs more than is saved. A bound on one sample, not on the batch: a
-  /// sample's results must not depend on how many others it is run with.
-  private static let leastWinogradPixels = 64
+  /// Below this, loading four times the weights costs more than is saved for one sample, which is what inference is
+  /// often asked for. Gradients are of several samples as a rule, and are faster so down to the last 7 x 7 pixels. A
+  /// bound on one sample, not on the batch: a sample's results must not depend on how many others it is run with.
+  private var leastWinogradPixels: Int { form == .mirrored ? 49 : 64 }
 
   /// The fastest kernel of our own for one of `regions` equal parts of the batch; `nil` where there is none.
   ///
@@ -79,24 +91,26 @@ extension ConvolutionProblem {
   ) -> PackedKernel? {
     guard catena_panels_are_fast(), groups == 1, spatialRank == 2 else { return nil }
     let problem = implicitGEMM(regions: regions)
-    let direct = withUnsafePointer(to: problem) { catena_direct_cycles($0) }
+    let (direct, planes) = withUnsafePointer(to: problem) { (catena_direct_cycles($0), catena_planes_cycles($0)) }
     if allowsMinimalFiltering, var problem = winograd(regions: regions),
       !readsBFloat16 || !Machine.hasMatrixUnits,
-      withUnsafePointer(to: problem, { catena_winograd_cycles($0) }) < direct
+      withUnsafePointer(to: problem, { catena_winograd_cycles($0) }) < min(direct, planes)
     {
       problem.reads_bfloat16 = readsBFloat16
       problem.writes_bfloat16 = writes == .bfloat16
       return PackedKernel(problem, threads: threads)
     }
     guard !readsBFloat16, writes == .float32 else { return nil }
-    if direct < .infinity { return PackedKernel(direct: problem, threads: threads) }
+    if min(direct, planes) < .infinity {
+      return PackedKernel(problem, by: planes < direct ? .planes : .direct, threads: threads)
+    }
     let isPossible = withUnsafePointer(to: problem) { catena_implicit_gemm_is_possible($0) }
     return isPossible ? PackedKernel(problem, threads: threads) : nil
   }
 
   private func winograd(regions: Int) -> catena_winograd? {
     guard form != .backwardData, kernel == [3, 3], dilations == [1, 1], form == .mirrored || strides == [1, 1],
-      resultShape[2] * resultShape[3] >= Self.leastWinogradPixels
+      resultShape[2] * resultShape[3] >= leastWinogradPixels
     else { return nil }
     return catena_winograd(
       batch: Int64(sourceShape[0] / regions), source_channels: Int64(sourceShape[1]),

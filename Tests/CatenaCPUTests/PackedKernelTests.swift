@@ -35,7 +35,7 @@ struct PackedKernelTests {
     Shape4(sources: 48, results: 80, height: 17, width: 14, padsBegin: [0, 2], padsEnd: [2, 0]),
     Shape4(sources: 160, results: 64, height: 12, width: 15, padsBegin: [0, 0], padsEnd: [0, 0]),
     Shape4(sources: 64, results: 16, height: 21, width: 20, padsBegin: [2, 2], padsEnd: [2, 2]),
-    Shape4(sources: 13, results: 29, height: 9, width: 10),
+    Shape4(sources: 13, results: 29, height: 12, width: 11),
     Shape4(sources: 45, results: 12, height: 9, width: 9, padsBegin: [0, 1], padsEnd: [1, 0]),
   ]
   /// Tails of columns and rows, depths of several chunks, phases of strided gradients.
@@ -73,6 +73,27 @@ struct PackedKernelTests {
   private static let dotShapes = (1...8).map {
     Shape4(sources: 12 + $0, results: $0, height: 9, width: 21).done(by: "catena:direct")
   }
+
+  /// Every number of results at a time, groups of several, one of them smaller; lines of less than a vector and of
+  /// several, strides, dilations, phases without taps.
+  private static let planeShapes =
+    ((9...12).map {
+      Shape4(sources: 9, results: $0, height: 11, width: 53, kernel: [5, 5], padsBegin: [0, 2], padsEnd: [3, 1])
+    } + [
+      Shape4(batch: 2, sources: 11, results: 8, height: 20, width: 64),
+      Shape4(
+        batch: 2, sources: 9, results: 9, height: 31, width: 60, kernel: [7, 7], strides: [2, 2], padsBegin: [3, 3],
+        padsEnd: [3, 3]),
+      Shape4(
+        batch: 2, sources: 20, results: 25, height: 14, width: 37, kernel: [5, 5], padsBegin: [2, 2], padsEnd: [2, 2]),
+      Shape4(batch: 2, sources: 18, results: 19, height: 41, width: 61, kernel: [5, 5], strides: [2, 1]),
+      Shape4(sources: 3, results: 10, height: 35, width: 38, kernel: [5, 5], padsBegin: [2, 1], padsEnd: [0, 4]),
+      Shape4(
+        batch: 2, sources: 9, results: 10, height: 22, width: 60, kernel: [5, 5], dilations: [3, 2], padsBegin: [2, 1],
+        padsEnd: [1, 3]),
+      Shape4(
+        batch: 2, sources: 20, results: 9, height: 30, width: 9, kernel: [5, 5], padsBegin: [2, 2], padsEnd: [2, 2]),
+    ]).map { $0.done(by: "catena:planes") }
 
   private func tensors(_ graph: Graph) -> [ValueID: Tensor] {
     var generator = SeededGenerator(seed: 9)
@@ -120,7 +141,7 @@ struct PackedKernelTests {
     return Program(graph)
   }
 
-  @Test(arguments: shapes + implicitShapes + directShapes + dotShapes, [1, 2])
+  @Test(arguments: shapes + implicitShapes + directShapes + dotShapes + planeShapes, [1, 2])
   func agreesWithReference(_ shape: Shape4, _ regions: Int) async throws {
     let program = try program(shape, regions: regions)
     let tensors = tensors(program.graph)
@@ -139,7 +160,7 @@ struct PackedKernelTests {
   }
 
   /// What is added behind a product, as in a residual block, joins its kernel.
-  @Test(arguments: shapes.prefix(1) + implicitShapes.prefix(1) + directShapes + dotShapes)
+  @Test(arguments: shapes.prefix(1) + implicitShapes.prefix(1) + directShapes + dotShapes + planeShapes)
   func addsWhatLiesBehindTheProduct(_ shape: Shape4) async throws {
     var graph = Graph()
     let data = graph.addInput("input", TensorType(.float32, [shape.batch, shape.sources, shape.height, shape.width]))
@@ -202,6 +223,7 @@ struct PackedKernelTests {
     Shape4(batch: 1, sources: 530, results: 200, height: 3, width: 4, implementation: "catena:implicit"),
     Shape4(batch: 3, sources: 7, results: 9, height: 31, width: 30, strides: [2, 2], implementation: "catena:direct"),
     Shape4(batch: 1, sources: 20, results: 3, height: 31, width: 30, implementation: "catena:direct"),
+    Shape4(batch: 3, sources: 11, results: 8, height: 20, width: 64, implementation: "catena:planes"),
   ])
   func isTheSameForEveryBatchAndThreadCount(_ shape: Shape4) async throws {
     let program = try program(shape, regions: 1)

@@ -214,6 +214,18 @@ void catena_add_direct(
   const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch);
 
+// The same convolutions, vectors along pixels instead of channels: where the destination's channels are no multiple of a
+// vector.
+// Cycles that a sample takes, for comparing kernels; infinity where gathered matrices are better.
+double catena_planes_cycles(const catena_implicit_gemm *problem);
+size_t catena_planes_weight_bytes(const catena_implicit_gemm *problem);
+size_t catena_planes_scratch_bytes(const catena_implicit_gemm *problem, int32_t threads);
+void catena_planes_pack(const catena_implicit_gemm *problem, const float *weights, float *packed);
+void catena_add_planes(
+  catena_program *program, const catena_implicit_gemm *problem, const float *source, const float *packed,
+  const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  const void *const *operands, int32_t threads, void *scratch);
+
 // MARK: Element by element
 
 typedef enum {
