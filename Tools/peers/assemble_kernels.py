@@ -41,7 +41,7 @@ FAMILIES = {
     "solverDouble": ["solver/hessian", "solver/factor", "solver/sweep", "solver/eliminate"],
 }
 # MWG, NWG, KWG, MWI, NWI; the first is the default.
-TILES = [(64, 64, 16, 8, 8), (128, 128, 8, 8, 8), (64, 64, 8, 4, 4), (32, 32, 16, 4, 4)]
+TILES = [(64, 64, 16, 8, 8), (128, 128, 8, 8, 8), (64, 64, 16, 4, 4), (32, 32, 16, 4, 4)]
 
 
 def definitions() -> list[str]:
