@@ -84,7 +84,7 @@ let package = Package(
       name: "CatenaCPUTests", dependencies: ["CatenaCPU", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
     .testTarget(
       name: "CatenaOpenCLTests",
-      dependencies: ["CatenaOpenCL", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
+      dependencies: ["CatenaOpenCL", "CatenaCPU", "CatenaAutodiff", "CatenaFormats", "COpenCL", "TestSupport"]),
     .testTarget(
       name: "CatenaChainsTests",
       dependencies: ["CatenaChains", "CatenaCPU", "CatenaOpenCL", "CatenaFormats", "CatenaReference", "TestSupport"]),

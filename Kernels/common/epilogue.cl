@@ -25,14 +25,17 @@ inline floatv epilogue_operand(
 }
 
 // kind says how the operand is found, `function` what is done with it.
-inline floatv epilogue_stage(
+inline __attribute__((always_inline)) floatv epilogue_stage(
     floatv value, int kind, int function, float a, float b, const global float *operand, int row, int column,
     int columns, int rows_per_region, int channels, int lanes) {
-  if (kind == STAGE_UNARY) return unary_function(function, value, a, b);
+  if (kind == STAGE_UNARY) return function == UNARY_RELU ? value > (floatv)(0.0f) ? value : (floatv)(0.0f) : unary_function(function, value, a, b);
   const floatv other = epilogue_operand(kind, operand, row, column, columns, rows_per_region, channels, lanes);
+  if (function == BINARY_ADD) return value + a * other;
+  if (function == BINARY_SUBTRACT) return value - other;
+  if (function == BINARY_MULTIPLY) return value * other;
   if (function >= FUNCTION_GRADIENT) return value * unary_derivative(function - FUNCTION_GRADIENT, other, a, b);
   if (function >= FUNCTION_REVERSED) return binary_function(function - FUNCTION_REVERSED, other, value);
-  return function == BINARY_ADD ? value + a * other : binary_function(function, value, other);
+  return binary_function(function, value, other);
 }
 
 #define EPILOGUE_STAGE(index, next, a, b)                                                                      \
@@ -47,10 +50,24 @@ inline floatv epilogue_stage(
   kinds, functions, parameters, rows_per_region, channels, operand0, operand1, operand2, operand3, store0,     \
       store1, store2, store3, store4
 
-inline void epilogue(floatv value, int row, int column, int columns, int lanes, EPILOGUE_PARAMETERS) {
+// Everything behind a value, in place.
+inline __attribute__((always_inline)) void inlined_epilogue(
+    floatv value, int row, int column, int columns, int lanes, EPILOGUE_PARAMETERS) {
   if (store0) store_lanes(value, store0 + row * columns + column, lanes);
   EPILOGUE_STAGE(0, 1, parameters.s0, parameters.s1)
   EPILOGUE_STAGE(1, 2, parameters.s2, parameters.s3)
   EPILOGUE_STAGE(2, 3, parameters.s4, parameters.s5)
   EPILOGUE_STAGE(3, 4, parameters.s6, parameters.s7)
+}
+
+CALLED void called_epilogue(floatv value, int row, int column, int columns, int lanes, EPILOGUE_PARAMETERS) {
+  inlined_epilogue(value, row, column, columns, lanes, EPILOGUE_ARGUMENTS);
+}
+
+// The same behind loops whose variables stay in registers where nothing but a store follows.
+inline void epilogue(floatv value, int row, int column, int columns, int lanes, EPILOGUE_PARAMETERS) {
+  if (kinds.s0 != STAGE_NONE)
+    called_epilogue(value, row, column, columns, lanes, EPILOGUE_ARGUMENTS);
+  else if (store0)
+    store_lanes(value, store0 + row * columns + column, lanes);
 }

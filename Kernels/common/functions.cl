@@ -5,7 +5,7 @@ inline floatv gelu_cdf(floatv x) { return 0.5f * erfc(-x * M_SQRT1_2_F); }
 
 inline floatv gelu_tanh_inner(floatv x) { return 0.7978845608028654f * (x + 0.044715f * x * x * x); }
 
-inline floatv unary_function(int code, floatv x, float a, float b) {
+CALLED floatv unary_function(int code, floatv x, float a, float b) {
   const floatv zero = 0.0f;
   const floatv one = 1.0f;
   switch (code) {
@@ -38,7 +38,7 @@ inline floatv unary_function(int code, floatv x, float a, float b) {
 
 // The derivative at `v`, which is the function's output where the operator says that the derivative reads it
 // (relu, sigmoid, tanh, square root, exponential, reciprocal, leaky relu with a > 0) and its input elsewhere.
-inline floatv unary_derivative(int code, floatv v, float a, float b) {
+CALLED floatv unary_derivative(int code, floatv v, float a, float b) {
   const floatv zero = 0.0f;
   const floatv one = 1.0f;
   switch (code) {
@@ -69,7 +69,7 @@ inline floatv unary_derivative(int code, floatv v, float a, float b) {
   return zero;
 }
 
-inline floatv binary_function(int code, floatv x, floatv y) {
+CALLED floatv binary_function(int code, floatv x, floatv y) {
   switch (code) {
     case BINARY_ADD: return x + y;
     case BINARY_SUBTRACT: return x - y;

@@ -5,6 +5,8 @@
 #define JOIN(a, b) JOIN_(a, b)
 #define floatv JOIN(float, LANES)
 #define intv JOIN(int, LANES)
+// vstore is a store of four elements each with some compilers; this is one.
+typedef floatv unaligned_floatv __attribute__((aligned(4)));
 
 // A work-item that walks down rows owns BLOCKS vectors of a row that lie together, as many as RUN elements: where one
 // work-item after the other runs on a core, memory is then read from front to back.
@@ -13,17 +15,44 @@
 
 #define WORK_GROUP __attribute__((reqd_work_group_size(GROUP_SIZE, 1, 1)))
 
+// What is long and rarely needed. On a core it is called, so that what surrounds it is short enough to be inlined; where
+// work-items are many, a call costs more than the copies do.
+#if LANES > 4
+#define CALLED static __attribute__((noinline))
+#else
+#define CALLED inline
+#endif
+
+// On a core that waits for the memory it reads and writes, asks for it ahead of time. The address may lie outside of the
+// buffer: nothing is read or written. PREFETCH is defined where the compiler is known to have the instruction.
+#ifdef PREFETCH
+#define EXPECT_READ(address) __builtin_prefetch(address, 0)
+#define EXPECT_WRITE(address) __builtin_prefetch(address, 1)
+#else
+#define EXPECT_READ(address)
+#define EXPECT_WRITE(address)
+#endif
+
 inline int divide_up(int value, int divisor) { return (value + divisor - 1) / divisor; }
+
+CALLED floatv load_some_lanes(const global float *source, int lanes) {
+  float values[LANES];
+  for (int lane = 0; lane < LANES; ++lane) values[lane] = lane < lanes ? source[lane] : 0.0f;
+  return JOIN(vload, LANES)(0, values);
+}
+
+CALLED void store_some_lanes(floatv value, global float *target, int lanes) {
+  float values[LANES];
+  JOIN(vstore, LANES)(value, 0, values);
+  for (int lane = 0; lane < lanes; ++lane) target[lane] = values[lane];
+}
 
 inline floatv load_lanes(const global float *source, int lanes) {
 #if LANES <= 4
   // vload promises the alignment of one element only: where work-items are many and short, that is an instruction each.
   if (lanes == LANES && (size_t)source % sizeof(floatv) == 0) return *(const global floatv *)source;
 #endif
-  if (lanes == LANES) return JOIN(vload, LANES)(0, source);
-  float values[LANES];
-  for (int lane = 0; lane < LANES; ++lane) values[lane] = lane < lanes ? source[lane] : 0.0f;
-  return JOIN(vload, LANES)(0, values);
+  return lanes == LANES ? JOIN(vload, LANES)(0, source) : load_some_lanes(source, lanes);
 }
 
 // The same for lanes that lie `stride` apart.
@@ -40,13 +69,10 @@ inline void store_lanes(floatv value, global float *target, int lanes) {
     return;
   }
 #endif
-  if (lanes == LANES) {
-    JOIN(vstore, LANES)(value, 0, target);
-    return;
-  }
-  float values[LANES];
-  JOIN(vstore, LANES)(value, 0, values);
-  for (int lane = 0; lane < lanes; ++lane) target[lane] = values[lane];
+  if (lanes == LANES)
+    *(global unaligned_floatv *)target = value;
+  else
+    store_some_lanes(value, target, lanes);
 }
 
 inline float sum_of_lanes(floatv value) {

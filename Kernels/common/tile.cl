@@ -32,7 +32,7 @@ inline int tile_column(int item, int vector) { return (vector * ITEMS_ACROSS + i
 // sums += the tile's product. `left` is KWG x LEFT_STRIDE, `right` KWG x NWG.
 inline void multiply_tiles(
     const local floatv *left, const local floatv *right, int item, floatv sums[MWI][VECTORS]) {
-#pragma unroll
+#pragma unroll 2
   for (int k = 0; k < KWG; ++k) {
     floatv factors[VECTORS];
 #pragma unroll

@@ -99,6 +99,17 @@ kernel WORK_GROUP void convolution(CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) 
   }
 }
 
+// The taps of one axis that read inside, from the first to behind the last.
+inline int2 taps_inside(int o, int count, int4 mapping, int extent) {
+  int2 range = (int2)(0, count);
+  while (range.x < range.y && read_position(o, range.x, mapping, extent) < 0) ++range.x;
+  while (range.x < range.y && read_position(o, range.y - 1, mapping, extent) < 0) --range.y;
+  return range;
+}
+
+// Positions of a depthwise convolution that share a tap's factors.
+#define PAIR 2
+
 // Every channel by itself: as many groups as input and output channels. One work-item owns PIXELS output positions of one
 // row and, of each, input.s5 blocks of LANES channels: all of them where one work-item after the other runs on a core,
 // which then reads memory from front to back; one where neighbours read together. The weight is packed as taps x channel.
@@ -112,6 +123,7 @@ kernel WORK_GROUP void convolution_depthwise(CONVOLUTION_PARAMETERS, EPILOGUE_PA
   const int last_channel = min(first_channel + width, count);
   item /= parts;
   const int first_column = (item % runs) * PIXELS;
+  const int last_column = min(first_column + PIXELS, output.s3);
   item /= runs;
   const int first_pixel = item * output.s3;
   const int out_row = item % output.s2;
@@ -120,47 +132,60 @@ kernel WORK_GROUP void convolution_depthwise(CONVOLUTION_PARAMETERS, EPILOGUE_PA
   const int sample = item / output.s1;
   if (sample >= output.s0) return;
   const global float *source = data + sample * input.s0 * input.s1 * input.s2 * count;
-  const int plane = out_plane * deep.s0 + deep.s2;
-  const int row = out_row * across.s0 + across.s2;
-  const bool is_forward = deep.s3 == 1 && across.s3 == 1 && along.s3 == 1 && deep.s1 > 0 && across.s1 > 0 && along.s1 > 0;
-  const bool has_whole_rows = is_forward && plane >= 0 && plane + (taps.s0 - 1) * deep.s1 < input.s0 && row >= 0 &&
-                              row + (taps.s1 - 1) * across.s1 < input.s1;
-  const int last_column = min(first_column + PIXELS, output.s3);
-  for (int out_column = first_column; out_column < last_column; ++out_column) {
+  const int pitch = along.s0 * count;
+  const int2 planes = taps_inside(out_plane, taps.s0, deep, input.s0);
+  const int2 rows = taps_inside(out_row, taps.s1, across, input.s1);
+  const bool has_all_taps = deep.s3 == 1 && across.s3 == 1 && along.s3 == 1;
+  int pixels;
+  for (int out_column = first_column; out_column < last_column; out_column += pixels) {
+    const int2 columns = taps_inside(out_column, taps.s2, along, input.s2);
+    const int2 next_columns = taps_inside(out_column + PAIR - 1, taps.s2, along, input.s2);
+    const bool is_pair = has_all_taps && out_column + PAIR <= last_column && max(columns.x, next_columns.x) == 0 &&
+                         min(columns.y, next_columns.y) == taps.s2;
+    pixels = is_pair ? PAIR : 1;
     const int column = out_column * along.s0 + along.s2;
-    const bool is_whole = has_whole_rows && column >= 0 && column + (taps.s2 - 1) * along.s1 < input.s2;
     for (int channel = first_channel; channel < last_channel; channel += LANES) {
       const int lanes = min(LANES, count - channel);
-      floatv sum = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
-      const global float *factors = weight + channel;
-      if (is_whole && lanes == LANES) {
-        // Nothing to ask inside: what is in the way of vectors is the asking.
-        const global float *from = source + ((plane * input.s1 + row) * input.s2 + column) * count + channel;
-        for (int tap_plane = 0; tap_plane < taps.s0; ++tap_plane) {
-          for (int tap_row = 0; tap_row < taps.s1; ++tap_row) {
-            const global float *tap = from + (tap_plane * deep.s1 * input.s1 + tap_row * across.s1) * input.s2 * count;
+      floatv sums[PAIR];
+      sums[0] = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
+#pragma unroll
+      for (int pixel = 1; pixel < PAIR; ++pixel) sums[pixel] = sums[0];
+      for (int tap_plane = planes.x; tap_plane < planes.y; ++tap_plane) {
+        const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
+        for (int tap_row = rows.x; tap_row < rows.y; ++tap_row) {
+          const int in_row = read_position(out_row, tap_row, across, input.s1);
+          const global float *factors = weight + (tap_plane * taps.s1 + tap_row) * taps.s2 * count + channel;
+          if (is_pair && lanes == LANES) {
+            // Nothing to ask inside: what is in the way of vectors is the asking.
+            const global float *from = source + ((in_plane * input.s1 + in_row) * input.s2 + column) * count + channel;
+            EXPECT_READ(from + PIXELS * pitch);
             for (int tap_column = 0; tap_column < taps.s2; ++tap_column) {
-              sum += load_lanes(tap, LANES) * load_lanes(factors, LANES);
-              tap += along.s1 * count;
+              const floatv factor = load_lanes(factors, LANES);
+#pragma unroll
+              for (int pixel = 0; pixel < PAIR; ++pixel) sums[pixel] += load_lanes(from + pixel * pitch, LANES) * factor;
+              from += along.s1 * count;
               factors += count;
             }
-          }
-        }
-      } else {
-        for (int tap_plane = 0; tap_plane < taps.s0; ++tap_plane) {
-          const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
-          for (int tap_row = 0; tap_row < taps.s1; ++tap_row) {
-            const int in_row = read_position(out_row, tap_row, across, input.s1);
+          } else if (in_plane >= 0 && in_row >= 0) {
             for (int tap_column = 0; tap_column < taps.s2; ++tap_column, factors += count) {
-              const int in_column = read_position(out_column, tap_column, along, input.s2);
-              if (in_plane < 0 || in_row < 0 || in_column < 0) continue;
-              const int position = (in_plane * input.s1 + in_row) * input.s2 + in_column;
-              sum += load_lanes(source + position * count + channel, lanes) * load_lanes(factors, lanes);
+              const floatv factor = load_lanes(factors, lanes);
+#pragma unroll
+              for (int pixel = 0; pixel < PAIR; ++pixel) {
+                const int in_column = read_position(out_column + pixel, tap_column, along, input.s2);
+                const int position = (in_plane * input.s1 + in_row) * input.s2 + in_column;
+                if (pixel < pixels && in_column >= 0)
+                  sums[pixel] += load_lanes(source + position * count + channel, lanes) * factor;
+              }
             }
           }
         }
       }
-      epilogue(sum, first_pixel + out_column, channel, count, lanes, EPILOGUE_ARGUMENTS);
+#pragma unroll
+      for (int pixel = 0; pixel < PAIR; ++pixel) {
+        const int row = first_pixel + out_column + pixel;
+        EXPECT_WRITE(store0 + (row + PIXELS) * count + channel);
+        if (pixel < pixels) epilogue(sums[pixel], row, channel, count, lanes, EPILOGUE_ARGUMENTS);
+      }
     }
   }
 }

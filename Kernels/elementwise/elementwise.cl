@@ -14,7 +14,7 @@ kernel WORK_GROUP void pointwise(
   for (int column = first; column < last; column += LANES) {
     const int lanes = min(LANES, extents.s1 - column);
     const floatv value = load_lanes(data + row * extents.s1 + column, lanes);
-    epilogue(value, row, column, extents.s1, lanes, EPILOGUE_ARGUMENTS);
+    inlined_epilogue(value, row, column, extents.s1, lanes, EPILOGUE_ARGUMENTS);
   }
 }
 

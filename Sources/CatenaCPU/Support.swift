@@ -3,7 +3,7 @@ import CatenaTensors
 
 extension Graph {
   /// Every node that this back end cannot run, with the reason.
-  func unsupportedNodes() -> [String] {
+  package func unsupportedNodes() -> [String] {
     var reasons: [String] = []
     for input in inputs where Storage(type(input).elementType) == nil {
       reasons.append("input '\(self[input].name)': \(type(input).elementType.rawValue) is not held")

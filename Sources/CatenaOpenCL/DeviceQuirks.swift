@@ -12,6 +12,8 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   package var rowsPerPart: Int
   /// Whether inline PTX for tensor cores can be built (sm_80 and later).
   var hasTensorPTX = false
+  /// Whether the compiler is clang for a CPU, whose built-in function asks for memory ahead of time.
+  var hasPrefetch = false
 
   /// Columns of a work-item that walks down rows: STEP of common/lanes.cl.
   var step: Int { min(max(run / lanes, 1), 4) * lanes }
@@ -61,6 +63,7 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   package init(_ device: OpenCLDevice) {
     self.init(kind: device.kind)
     hasTensorPTX = Self.hasTensorPTX(architecture: device.architecture)
+    hasPrefetch = device.kind == .cpu && device.platform == "Portable Computing Language"
   }
 
   /// What suits devices of that kind.
@@ -89,7 +92,7 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   /// The build options of every program. None relaxes the mathematics: results are compared with the reference.
   package var buildOptions: String {
     "-cl-std=CL1.2 -DLANES=\(lanes) -DPIXELS=\(pixels) -DRUN=\(run) -DGROUP_SIZE=\(groupSize) "
-      + "-DTENSOR_PTX=\(hasTensorPTX ? 1 : 0)" + (tile?.buildOptions ?? "")
+      + "-DTENSOR_PTX=\(hasTensorPTX ? 1 : 0)" + (hasPrefetch ? " -DPREFETCH" : "") + (tile?.buildOptions ?? "")
   }
 
   /// The instruction set of an NVIDIA device of that compute capability; empty for other devices.

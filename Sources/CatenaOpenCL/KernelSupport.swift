@@ -3,12 +3,15 @@ import CatenaGraph
 import CatenaTensors
 
 /// Which nodes have kernels on a device.
-struct KernelSupport {
+package struct KernelSupport {
   /// Whether the device computes in f64, which conversions from and to it need.
-  let hasDoubles: Bool
+  private let hasDoubles: Bool
+
+  /// What a device runs that computes in f64 or does not.
+  package init(hasDoubles: Bool) { self.hasDoubles = hasDoubles }
 
   /// The nodes of `graph` that cannot run, each with its values and the reason.
-  func refusals(of graph: Graph) -> [String] {
+  package func refusals(of graph: Graph) -> [String] {
     let nodes = graph.nodes.compactMap { node in
       reason(node, graph).map { "\(node.operation.name) '\(node.outputs.first.map { graph[$0].name } ?? "")': \($0)" }
     }

@@ -38,7 +38,7 @@ package enum TuningCandidates {
   private static func tiles(_ own: DeviceTraits) -> [DeviceTraits] {
     let tiles = [
       (128, 128, 8, 8, 8), (128, 128, 16, 8, 8), (128, 64, 16, 8, 8), (64, 128, 16, 8, 8), (64, 64, 8, 8, 8),
-      (64, 64, 32, 8, 8), (64, 64, 16, 4, 8), (64, 64, 16, 8, 4), (64, 64, 8, 4, 4), (32, 32, 16, 4, 4),
+      (64, 64, 32, 8, 8), (64, 64, 16, 4, 8), (64, 64, 16, 8, 4), (64, 64, 16, 4, 4), (32, 32, 16, 4, 4),
       (128, 32, 16, 8, 4), (32, 128, 16, 4, 8),
     ].map { DeviceTraits.Tile(rows: $0.0, columns: $0.1, inner: $0.2, itemRows: $0.3, itemColumns: $0.4) }
     return tiles.map { own.with(\.tile, $0) }

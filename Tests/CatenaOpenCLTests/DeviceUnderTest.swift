@@ -1,3 +1,4 @@
+import COpenCL
 import CatenaCompute
 import CatenaOpenCL
 import Foundation
@@ -32,5 +33,18 @@ enum DeviceUnderTest {
       throw .noDevice(reason: OpenCLDevices.reasonForNone ?? "none can be used")
     }
     return try OpenCLBackend(deviceAt: chosen.index)
+  }
+}
+
+extension Driver {
+  /// A driver whose new memory has all bits set, which as a fraction is no number: what reads memory that was never
+  /// written gives wrong results.
+  static var settingAllBits: Driver {
+    var driver = Driver()
+    driver.createBuffer = { context, size, code in
+      var bits = [UInt8](repeating: 0xFF, count: size)
+      return clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR), size, &bits, code)
+    }
+    return driver
   }
 }

@@ -27,13 +27,26 @@ struct ProblemTests {
     }
   }
 
+  /// No kernel reads memory that was never written, or nothing comes of it: in memory with all bits set results are the
+  /// same.
+  @Test func memoryThatWasNeverWrittenReachesNoResult() async throws {
+    await #expect(processExitsWith: .success) {
+      let device = try DeviceUnderTest.backend.context.device
+      let backend = OpenCLBackend(context: try OpenCLContext(device, driver: .settingAllBits))
+      for problem in try ProblemFamily.allCases.flatMap({ try problems(for: $0) }) {
+        do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
+      }
+    }
+  }
+
   private static let graphicsShaped: Result<OpenCLBackend, ComputeError> = {
     do throws(ComputeError) {
       var traits = DeviceTraits(kind: .gpu)
       // Small, so that small problems have several tiles and use them.
       traits.tile = DeviceTraits.Tile(rows: 16, columns: 8, inner: 4, itemRows: 4, itemColumns: 4)
       let device = try DeviceUnderTest.result.get().context.device
-      return .success(OpenCLBackend(context: try OpenCLContext(device, traits: KernelTraits(traits))))
+      return .success(
+        OpenCLBackend(context: try OpenCLContext(device, traits: KernelTraits(traits), driver: .settingAllBits)))
     } catch { return .failure(error) }
   }()
 }

@@ -41,7 +41,7 @@ FAMILIES = {
     "solverDouble": ["solver/hessian", "solver/factor", "solver/sweep", "solver/eliminate"],
 }
 # MWG, NWG, KWG, MWI, NWI; the first is the default.
-TILES = [(64, 64, 16, 8, 8), (128, 128, 8, 8, 8), (64, 64, 8, 4, 4), (32, 32, 16, 4, 4)]
+TILES = [(64, 64, 16, 8, 8), (128, 128, 8, 8, 8), (64, 64, 16, 4, 4), (32, 32, 16, 4, 4)]
 
 
 def definitions() -> list[str]:
@@ -49,11 +49,12 @@ def definitions() -> list[str]:
     text = (ROOT / "Sources/CatenaOpenCL/KernelFunctions.swift").read_text()
     lines = [f"#define FUNCTION_{name.upper()} {value}"
              for name, value in re.findall(r"static let (reversed|gradient): Int32 = (\d+)", text)]
+    prefixes = {name: prefix for prefix, name in re.findall(r'table\("(\w+)", (\w+)\.self\)', text)}
     for name, body in re.findall(r"enum (\w+): Int32, CaseIterable \{(.*?)\n  \}", text, re.S):
         cases = [case.strip() for line in re.findall(r"^    case (\w[\w, ]*)$", body, re.M) for case in line.split(",")]
         for code, case in enumerate(cases):
             snake = "".join("_" + letter if letter.isupper() else letter.upper() for letter in case)
-            lines.append(f"#define {name.upper()}_{snake} {code}")
+            lines.append(f"#define {prefixes[name]}_{snake} {code}")
     return lines
 
 
@@ -85,16 +86,23 @@ def kernels(family: str, tile, options, folder: pathlib.Path, arch: str) -> dict
                **dict(zip(["MWG", "NWG", "KWG", "MWI", "NWI"], tile)),
                **({"REAL_IS_DOUBLE": 1} if family == "solverDouble" else {})}
     found = {}
-    for part in assembled(text, ptx, defines, options, arch).split("Compiling entry function '")[1:]:
-        found[part[:part.index("'")]] = {
+    report = assembled(text, ptx, defines, options, arch)
+    bodies = dict(part.split("(", 1) for part in ptx.read_text().split(".visible .entry ")[1:])
+    for part in report.split("Compiling entry function '")[1:]:
+        name = part[:part.index("'")]
+        found[name] = {
             key: int(match.group(1)) if (match := re.search(pattern, part)) else 0
             for key, pattern in [("registers", r"Used (\d+) registers"), ("stack", r"(\d+) bytes stack frame"),
                                  ("spills", r"(\d+) bytes spill stores"), ("local", r"(\d+) bytes smem")]}
+        # Between the first and the last barrier of a product lies its loop, where the stack has no business.
+        loop = bodies[name].split("bar.sync")[1:-1]
+        found[name]["stack in loop"] = name.endswith("_tiled") and any(".local." in piece for piece in loop)
     return found
 
 
-def print_kernels(options, folder: pathlib.Path) -> None:
-    """A row for every kernel and, of products by tiles, for every tile."""
+def print_kernels(options, folder: pathlib.Path) -> bool:
+    """A row for every kernel and, of products by tiles, for every tile; whether none spills."""
+    is_good = True
     arch = options.arch[-1]
     print(f"\n| kernel ({arch}) | tile | registers | stack, spills (bytes) | local memory |")
     print("|---|---|---|---|---|")
@@ -104,10 +112,12 @@ def print_kernels(options, folder: pathlib.Path) -> None:
                 is_tiled = kernel.endswith("_tiled")
                 if tile != TILES[0] and not is_tiled:
                     continue
+                is_good = is_good and needs["spills"] == 0 and not needs["stack in loop"]
                 words = "{} x {} x {}, {} x {}".format(*tile) if is_tiled else ""
                 name = f"{kernel} (f64)" if family == "solverDouble" else kernel
                 print(f"| `{name}` | {words} | {needs['registers']} | {needs['stack']}, {needs['spills']} | "
                       f"{needs['local']} |", flush=True)
+    return is_good
 
 
 def assemble(build, options, folder: pathlib.Path, arch: str) -> dict[str, int]:
@@ -147,7 +157,7 @@ def main() -> None:
                 print(f"| {build[0]} | {arch} | {threads} | {found['registers']} | {found['stack']}, {found['spills']} | "
                       f"{found['local']} | {min(by_registers, by_memory, 2048 // threads)} |", flush=True)
                 bad = bad or found["spills"] > 0 or found["mma"] == 0
-        print_kernels(options, pathlib.Path(folder))
+        bad = not print_kernels(options, pathlib.Path(folder)) or bad
     sys.exit(1 if bad else 0)
 
 
