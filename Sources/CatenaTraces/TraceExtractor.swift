@@ -90,6 +90,7 @@ public struct TraceExtractor: Sendable {
     of samples: [TraceSample], progress: @Sendable (Int, TraceProgress) -> Void = { _, _ in },
     each body: (Int, TraceResult) async throws -> Void
   ) async throws {
+    guard !samples.isEmpty else { return }
     try check(samples)
     let session = try await session()
     for (index, sample) in samples.enumerated() {

@@ -36,7 +36,7 @@ public struct TraceSession: Sendable {
     }
     progress(TraceProgress(stage: .checking, completed: 1, total: 1))
     return TraceResult(
-      sampleName: sample.name, graph: traced, layers: layerResults(pruned),
+      sampleName: sample.name, pixelDigest: sample.pixelDigest, graph: traced, layers: layerResults(pruned),
       fidelity: TraceFidelity(dense: observed.denseLogits, trace: logits), plannedBytes: observed.plannedBytes)
   }
 

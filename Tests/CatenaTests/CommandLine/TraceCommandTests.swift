@@ -217,6 +217,66 @@ extension CommandLineTests {
       #expect(trace.exitCode == 0, "\(trace)")
     }
 
+    /// Every file below a folder, with its bytes.
+    private func files(_ path: String) throws -> [String: [UInt8]] {
+      let names = try FileManager.default.subpathsOfDirectory(atPath: path)
+      return Dictionary(
+        uniqueKeysWithValues: try names.compactMap { name in
+          var isFolder: ObjCBool = false
+          _ = FileManager.default.fileExists(atPath: "\(path)/\(name)", isDirectory: &isFolder)
+          return isFolder.boolValue ? nil : (name, try readFile("\(path)/\(name)"))
+        })
+    }
+
+    @Test("traces of many pictures go on where Ctrl-C stopped them, and are what they are at once")
+    func resumedTraces() async throws {
+      let folder = try TemporaryFolder()
+      func command(_ out: String, _ more: [String] = [], augmentations: String = "160") -> [String] {
+        Shipped.trace(Shipped.records + "#0-3", out: folder.file(out), more).map { $0 == "8" ? augmentations : $0 }
+      }
+      let program = try RunningProgram(CatenaProgram.url, command("some"))
+      #expect(try await program.waits(for: "2/4 observing"))
+      program.send(SIGINT)
+      let stopped = try await program.result()
+      #expect(stopped.exitCode == 75 && stopped.errors.contains("the same command goes on"), "\(stopped)")
+      let left = try files(folder.file("some"))
+      #expect((4..<16).contains(left.count) && left["0/trace.json"] != nil, "\(left.keys)")
+      let resumed = try await CatenaProgram.run(command("some"))
+      #expect(resumed.exitCode == 0 && resumed.errors.contains("are complete and stay"), "\(resumed)")
+      #expect(!resumed.errors.contains("1/4 ") && resumed.errors.contains("4/4 "), "\(resumed)")
+
+      let whole = try await CatenaProgram.run(command("whole"))
+      #expect(whole.exitCode == 0 && !whole.errors.contains("are complete"), "\(whole)")
+      #expect(whole.output.replacing("/whole/", with: "/some/") == resumed.output)
+      let expected = try files(folder.file("whole"))
+      #expect(try expected.count == 16 && files(folder.file("some")) == expected)
+
+      // Complete: nothing is left to do, not even where it may be replaced.
+      let again = try await CatenaProgram.run(command("some", ["--overwrite"]))
+      #expect(again.exitCode == 0 && again.errors.contains("4 of 4 folders"), "\(again)")
+      #expect(!again.errors.contains("observing") && again.output == resumed.output, "\(again)")
+      // Other settings, pictures and damaged files are refused before any work, and nothing is touched.
+      for (other, says) in [
+        (command("some", augmentations: "16"), "the augmentations: 160 there, 16 here"),
+        (command("some", ["--seed", "1"]), "the seed: 0 there, 1 here"),
+        (command("some", ["--solver", "exact"]), "the solver: fast there, exact here"),
+        (command("some").map { $0 == "0.5" ? "0.4" : $0 }, ": 0.5 there, 0.4 here"),
+        (command("some").map { $0.replacing("#0-3", with: "#1-4") }, "the picture"),
+        (command("some").map { $0 == Shipped.network ? Shipped.otherNetwork : $0 }, "SHA-256"),
+      ] {
+        let refused = try await CatenaProgram.run(other)
+        #expect(refused.exitCode == 1 && refused.errors.contains(says), "\(refused)")
+        #expect(refused.errors.contains("--overwrite") && !refused.errors.contains("observing"), "\(refused)")
+      }
+      #expect(try files(folder.file("some")) == expected)
+      try folder.write([1, 2, 3], to: "some/2/connections.safetensors")
+      let damaged = try await CatenaProgram.run(command("some"))
+      #expect(damaged.exitCode == 1 && damaged.errors.contains("damaged"), "\(damaged)")
+      let repaired = try await CatenaProgram.run(command("some", ["--overwrite"]))
+      #expect(repaired.exitCode == 0 && repaired.errors.contains("3 of 4 folders"), "\(repaired)")
+      #expect(try files(folder.file("some")) == expected)
+    }
+
     @Test("a trace is explained beside the network that it was made from")
     func explainWithTrace() async throws {
       let folder = try TemporaryFolder()
