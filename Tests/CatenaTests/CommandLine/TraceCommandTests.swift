@@ -368,6 +368,39 @@ extension CommandLineTests {
       #expect(other.exitCode == 0 && other.errors.contains("starting again"), "\(other)")
     }
 
+    @Test("ratios are chosen by how well maps find a trigger, or by their insertion score")
+    func tuningByMaps() async throws {
+      let folder = try TemporaryFolder()
+      let (trigger, target) = try await strongTrigger(folder)
+      let triggered = ["--trigger", trigger, "--target", "\(target)"]
+      for (images, more) in [(Shipped.records, triggered), (Shipped.records + "#0", ["--insertion"])] {
+        let result = try await CatenaProgram.run(
+          Shipped.tuning(
+            images, out: folder.file("ratios.json"),
+            more + ["--method", "saliency", "--kept", "50%", "--depths", "2", "--overwrite", "--json"]))
+        #expect([0, 2].contains(result.exitCode), "\(result)")
+        let levels = try #require(try result.json()["levels"] as? [[String: Any]])
+        let chosen = try #require((try result.json()["chosen"] as? [String: Any])?["score"] as? Double)
+        // What no picture bears at the level before has none.
+        #expect(levels.allSatisfy { ($0["score"] as? Double).map((0...1).contains) ?? (($0["kept"] as? Int) == 0) })
+        #expect(levels.contains { ($0["limits"] as? [Double]).map { Set($0).count > 1 } == true })
+        guard result.exitCode == 0, more.contains("--trigger") else { continue }
+        let kept = levels.filter { ($0["kept"] as? Double ?? 0) >= 0.5 }
+        #expect(kept.compactMap { $0["score"] as? Double }.max() == chosen)
+      }
+      for (more, says) in [
+        (["--trigger", trigger], "belong together"), (triggered + ["--insertion"], "choose by"),
+        (["--top", "1"], "belong to --trigger"), (["--trigger", trigger, "--target", "10"], "there is no class 10"),
+        (["--depths", "0"], "at least 1"),
+      ] {
+        let refused = try await CatenaProgram.run(Shipped.tuning(out: folder.file("none.json"), more))
+        #expect(refused.exitCode == 64 && refused.errors.contains(says), "\(refused)")
+      }
+      let none = try await CatenaProgram.run(
+        Shipped.tuning(Shipped.records + "#0", out: folder.file("none.json"), triggered))
+      #expect(none.exitCode == 65 && none.errors.contains("turns none of the 1 images"), "\(none)")
+    }
+
     @Test("a trigger's places are scored on the network and on traces of it, with a control")
     func trojan() async throws {
       let folder = try TemporaryFolder()
