@@ -125,7 +125,7 @@ public struct RatioTuner: Sendable {
       for candidate in tuning.candidates {
         try Task.checkCancellation()
         let pruned = try await session.prune(index, by: candidate, observed)
-        let logits = try await session.logits(of: network.replacing([index: pruned.weights]), on: observed.checked)
+        let logits = try await session.logits(replacing: [index: pruned.weights], on: observed.checked)
         let value = meanDivergence(observed.denseLogits, logits)
         guard value.isFinite else {
           throw TraceError.notFinite("\(sample.name): the logits hold NaN or infinite numbers")
@@ -166,7 +166,7 @@ public struct RatioTuner: Sendable {
           pruned[index] = known
         }
         let traced = network.replacing(weights)
-        let logits = try await session.logits(of: traced, on: observed.checked)
+        let logits = try await session.logits(replacing: weights, on: observed.checked)
         let fidelity = TraceFidelity(dense: observed.denseLogits, trace: logits)
         trials.append(
           TuningRecord.Trial(
