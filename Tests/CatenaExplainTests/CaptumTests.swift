@@ -83,7 +83,7 @@ struct CaptumTests {
   func completeness(steps: Int) async throws {
     let network = try SampleNetwork.resnet20()
     let explainer = try network.explainer()
-    let folder = try PeerFolder()
+    let folder = try TemporaryFolder()
     var settings = AttributionSettings()
     settings.steps = steps
     let ours = try await explainer.attribution(
