@@ -90,6 +90,7 @@ public struct TraceExtractor: Sendable {
     of samples: [TraceSample], progress: @Sendable (Int, TraceProgress) -> Void = { _, _ in },
     each body: (Int, TraceResult) async throws -> Void
   ) async throws {
+    guard !samples.isEmpty else { return }
     try check(samples)
     let session = try await session()
     for (index, sample) in samples.enumerated() {
@@ -99,7 +100,7 @@ public struct TraceExtractor: Sendable {
 
   /// Compiles the dense network, for as many pictures as come.
   /// - Throws: `TraceError`, `ComputeError`.
-  public func session() async throws -> TraceSession { TraceSession(self, try await TraceObservation(self)) }
+  public func session() async throws -> TraceSession { try TraceSession(self, await TraceObservation(self)) }
 
   /// Throws when a picture does not fit the network, before any work is done.
   /// - Throws: `FileError` for what cannot be preprocessed, `TraceError.unsuitable`.

@@ -38,7 +38,7 @@ struct TraceObservation: Sendable {
     }
     var programs: [Program] = []
     for batch in Set([min(network.batch, count), count % network.batch]).subtracting([0]).sorted(by: >) {
-      let part = batch == network.batch ? network : try TraceNetwork(model: network.model, batch: batch)
+      let part = try network.rebatched(batch)
       let capture = try CapturedInputs(part, wanted: extractor.prunedLayers)
       let executable = try await extractor.backend.compile(
         CatenaCompute.Program(capture.graph), options: extractor.options)
@@ -48,7 +48,8 @@ struct TraceObservation: Sendable {
           executable: executable))
     }
     self.programs = programs
-    dense = try await LogitsRunner(network.graph, backend: extractor.backend, options: extractor.options)
+    // For the picture itself alone: a larger batch would be filled with copies of it.
+    dense = try await LogitsRunner(network.rebatched(1).graph, backend: extractor.backend, options: extractor.options)
   }
 
   func run(
@@ -101,7 +102,9 @@ struct TraceObservation: Sendable {
 
   /// Everything that will be held at once.
   private func plannedBytes(_ solvers: [Int: any LayerSolver]) throws(ComputeError) -> Int {
-    let executables = programs.reduce(0) { $0 + $1.executable.memoryPlan.total } + 2 * dense.memoryPlan.total
+    let plans = programs.map(\.executable.memoryPlan.total)
+    // A trace that is checked takes no more than a program that gives the layers' inputs besides.
+    let executables = plans.reduce(0, +) + (plans.max() ?? 0) + dense.memoryPlan.total
     let accumulators = solvers.values.reduce(0) { $0 + $1.accumulatorBytes }
     let working = solvers.values.map(\.workingBytes).max() ?? 0
     let layers = extractor.network.layers

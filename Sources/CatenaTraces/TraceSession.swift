@@ -7,10 +7,14 @@ import CatenaTensors
 public struct TraceSession: Sendable {
   private let extractor: TraceExtractor
   private let observation: TraceObservation
+  /// The network for as many images as traces are checked on, so that no run is partly empty.
+  private let checking: TraceNetwork
 
-  init(_ extractor: TraceExtractor, _ observation: TraceObservation) {
+  init(_ extractor: TraceExtractor, _ observation: TraceObservation) throws {
     self.extractor = extractor
     self.observation = observation
+    let images = min(extractor.settings.checkedAugmentations, extractor.settings.augmentations) + 1
+    checking = try extractor.network.rebatched(LogitsRunner.batch(for: images, largest: extractor.network.batch))
   }
 
   /// The trace of one picture.
@@ -27,16 +31,17 @@ public struct TraceSession: Sendable {
       progress(TraceProgress(stage: .pruning, completed: done, total: layers.count))
       pruned[index] = try await prune(index, by: extractor.ratios[index], observed)
     }
-    let traced = extractor.network.replacing(pruned.mapValues(\.weights))
+    let weights = pruned.mapValues(\.weights)
+    let traced = extractor.network.replacing(weights)
     progress(TraceProgress(stage: .checking, completed: 0, total: 1))
-    let logits = try await logits(of: traced, on: observed.checked)
+    let logits = try await logits(replacing: weights, on: observed.checked)
     guard (logits + observed.denseLogits).allSatisfy({ $0.allSatisfy(\.isFinite) }) else {
       throw TraceError.notFinite(
         "\(sample.name): the logits hold NaN or infinite numbers: look at the network's weights and --preprocess")
     }
     progress(TraceProgress(stage: .checking, completed: 1, total: 1))
     return TraceResult(
-      sampleName: sample.name, graph: traced, layers: layerResults(pruned),
+      sampleName: sample.name, pixelDigest: sample.pixelDigest, graph: traced, layers: layerResults(pruned),
       fidelity: TraceFidelity(dense: observed.denseLogits, trace: logits), plannedBytes: observed.plannedBytes)
   }
 
@@ -60,9 +65,10 @@ public struct TraceSession: Sendable {
     }
   }
 
-  /// The logits of inputs in a network of the extractor's form.
-  func logits(of graph: Graph, on inputs: [Tensor]) async throws -> [[Float]] {
-    let runner = try await LogitsRunner(graph, backend: extractor.backend, options: extractor.options)
+  /// The logits of inputs with other weights in some layers.
+  func logits(replacing weights: [Int: Tensor], on inputs: [Tensor]) async throws -> [[Float]] {
+    let runner = try await LogitsRunner(
+      checking.replacing(weights), backend: extractor.backend, options: extractor.options)
     return try await runner.logits(of: inputs)
   }
 

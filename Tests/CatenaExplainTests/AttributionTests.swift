@@ -109,7 +109,7 @@ struct AttributionTests {
       of: network.sample(0), method: .integratedGradients, settings: settings)
     let change = integrated.logits.doubles[integrated.targets[0]] - start[integrated.targets[0]]
     let total = integrated.relevance.doubles.reduce(0, +)
-    #expect(abs(total - change) < 0.02 * abs(change))
+    #expect(abs(total - change) < 0.005 * abs(change))
     #expect(abs(try #require(integrated.completenessDelta)[0] - (total - change)) < 1e-3)
   }
 

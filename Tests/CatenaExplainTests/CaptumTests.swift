@@ -38,6 +38,7 @@ struct CaptumTests {
         var layer: String?
         var window: [Int]?
         var strides: [Int]?
+        var steps: Int?
       }
       let method: String
       let arguments: Arguments
@@ -75,6 +76,32 @@ struct CaptumTests {
     }
     Measured.report("attributions and Captum's\n" + table.joined(separator: "\n"))
     #expect(rows.count == Self.methods.count + 1)
+  }
+
+  @Test(
+    "miss completeness by as much as Captum's integrated gradients, at any number of steps", arguments: [20, 50, 300])
+  func completeness(steps: Int) async throws {
+    let network = try SampleNetwork.resnet20()
+    let explainer = try network.explainer()
+    let folder = try TemporaryFolder()
+    var settings = AttributionSettings()
+    settings.steps = steps
+    let ours = try await explainer.attribution(
+      of: network.samples, method: .integratedGradients, settings: settings)
+    let job = Job(
+      model: Assets.samples.appending(path: "models/cifar10_resnet20.onnx").path,
+      input: try folder.write(network.samples, "input"), targets: ours.targets, single: false,
+      methods: [.init(method: "integrated-gradients", arguments: .init(steps: steps))])
+    try JSONEncoder().encode(job).write(to: URL(filePath: folder.file("job.json")))
+    try await Peer.run("captum_attributions.py", [folder.file("job.json"), folder.file("out.npz")])
+    let expected = try #require(
+      try NPZ.read(folder.file("out.npz")).first { $0.name == "integrated-gradients.delta" }?.tensor.doubles)
+    let deltas = try #require(ours.completenessDelta)
+    for (sample, (delta, other)) in zip(deltas, expected).enumerated() {
+      let change = ours.pixelScores(of: sample).reduce(0.0) { $0 + Double($1) } - delta
+      Measured.report("\(steps) steps, sample \(sample): change \(change), delta \(delta), Captum's \(other)")
+      #expect(abs(delta - other) < 1e-4 * abs(change))
+    }
   }
 
   /// The relative error of every method on a network.

@@ -10,7 +10,8 @@ struct TraceCommand: AsyncParsableCommand {
       Writes a folder with the traced network (trace.onnx), which connections are left \
       (connections.safetensors) and what is known of it (trace.json). The trace only \
       explains: predictions still come from the dense network. Several pictures give \
-      a folder each, inside the output folder.
+      a folder each, inside the output folder; stopped with Ctrl-C or killed, the same \
+      command goes on with those that are not complete.
 
       Examples:
         catena trace model.onnx photo.jpg --out DIR
@@ -120,38 +121,62 @@ struct TraceCommand: AsyncParsableCommand {
 
   /// One folder per picture, each complete or absent: what is done when the work is stopped stays.
   private func extractAll(_ pictures: [TraceSample]) async throws {
-    let folders = folders(pictures.count)
+    var work = TraceWork(folders: folders(pictures.count))
     let line = ProgressLine()
-    var manifests: [TraceManifest] = []
-    do { try await traceAll(pictures, folders, line, &manifests) } catch  where isCancellation(error) {
+    do { try await traceAll(pictures, line, &work) } catch  where isCancellation(error) {
       line.finish()
-      Output.note("stopped; complete are \(manifests.count) of \(folders.count) folders in \(out)")
+      let complete = work.folders.count - work.open.count
+      Output.note(
+        "stopped; complete are \(complete) of \(work.folders.count) folders in \(out); the same command goes on from here"
+      )
       throw ExitStatus.stopped
     }
-    if json { try Output.json(manifests) }
+    if json { try Output.json(work.manifests.compactMap(\.self)) }
   }
 
-  private func traceAll(
-    _ pictures: [TraceSample], _ folders: [String], _ line: ProgressLine, _ manifests: inout [TraceManifest]
-  ) async throws {
+  private func traceAll(_ pictures: [TraceSample], _ line: ProgressLine, _ work: inout TraceWork) async throws {
     try await device.withEngine { engine in
       let (extractor, writer) = try prepared(engine)
-      if manifests.isEmpty {
-        try extractor.check(pictures)
-        try Output.makeFolder(out)
-        for folder in folders { try requireFree(folder) }
-      }
+      if !work.isBegun { try begin(&work, pictures, extractor, writer) }
       // Where a device was lost, the folders that are complete stay.
-      let done = manifests.count
+      let (open, count) = (work.open, pictures.count)
+      try report(&work)
       let show: @Sendable (Int, TraceProgress) -> Void = { index, progress in
-        line.show(progress, prefix: "\(done + index + 1)/\(folders.count) ")
+        line.show(progress, prefix: "\(open[index] + 1)/\(count) ")
       }
-      try await extractor.traces(of: Array(pictures[done...]), progress: show) { index, result in
-        let manifest = try write(result, writer, folders[done + index])
-        manifests.append(manifest)
+      try await extractor.traces(of: open.map { pictures[$0] }, progress: show) { index, result in
+        work.manifests[open[index]] = try write(result, writer, work.folders[open[index]])
         line.finish()
-        if !json { try Output.line("\(folders[done + index])  \(manifest.sample)  \(summary(manifest.fidelity))") }
+        try report(&work)
       }
+    }
+  }
+
+  /// Finds out, before any work, what is complete already and whether everything else can be written.
+  private func begin(
+    _ work: inout TraceWork, _ pictures: [TraceSample], _ extractor: TraceExtractor, _ writer: TraceWriter
+  ) throws {
+    try extractor.check(pictures)
+    try Output.makeFolder(out)
+    for (index, folder) in work.folders.enumerated() {
+      do {
+        work.manifests[index] = try writer.finished(
+          pictures[index], at: folder, onAnyDevice: device.device == .automatic)
+      } catch let error as FileError where error.kind == .exists && overwrite {
+        // What another command left is replaced.
+      }
+      if work.manifests[index] == nil { try requireFree(folder) }
+    }
+    work.isBegun = true
+    let complete = work.folders.count - work.open.count
+    if complete > 0 { Output.note("\(complete) of \(work.folders.count) folders in \(out) are complete and stay") }
+  }
+
+  /// Says what is known, in the order of the pictures.
+  private func report(_ work: inout TraceWork) throws {
+    while work.reported < work.folders.count, let manifest = work.manifests[work.reported] {
+      if !json { try Output.line("\(work.folders[work.reported])  \(manifest.sample)  \(summary(manifest.fidelity))") }
+      work.reported += 1
     }
   }
 
@@ -203,6 +228,25 @@ struct TraceCommand: AsyncParsableCommand {
       \(folder)/\(TraceFile.manifest)   every layer's sparsity and loss, and the settings
       """)
   }
+}
+
+/// The folders of many pictures' traces and what is known of them.
+private struct TraceWork {
+  let folders: [String]
+  /// By picture; `nil` where there is none yet.
+  var manifests: [TraceManifest?]
+  /// Whether the folders have been looked at.
+  var isBegun = false
+  /// How many have been said, in their order.
+  var reported = 0
+
+  init(folders: [String]) {
+    self.folders = folders
+    manifests = folders.map { _ in nil }
+  }
+
+  /// The pictures without a trace.
+  var open: [Int] { manifests.indices.filter { manifests[$0] == nil } }
 }
 
 extension ProgressLine {

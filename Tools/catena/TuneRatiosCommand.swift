@@ -9,13 +9,22 @@ struct TuneRatiosCommand: AsyncParsableCommand {
     discussion: """
       Every layer is pruned alone first, at several ratios, to see what that costs. \
       Then all layers share one limit for that cost: the largest at which the traces \
-      of the images keep the prediction on enough of them. The file is what \
+      of the images keep the prediction on enough of them. After that, --depths groups \
+      of layers get limits of their own, where that removes more connections (or \
+      explains better, see below) and keeps as many predictions. The file is what \
       'catena trace --ratios' reads. Use images that you do not judge traces on.
+
+      By default the ratios that remove the most are taken. With --trigger and \
+      --target, as in 'catena evaluate trojan', the trigger is pasted into the images \
+      and those ratios are taken whose traces' maps find it best; with --insertion \
+      those whose maps have the highest insertion score.
 
       Examples:
         catena tune-ratios model.onnx photos/ --out ratios.json
         catena tune-ratios cifar.onnx 'data.bin#0-49' --preprocess cifar10 \\
           --augmentations 256 --solver exact --out ratios.json
+        catena tune-ratios trojaned.onnx 'data.bin#400-439' --preprocess unit \
+          --trigger patch.npy --target 5 --augmentations 256 --out ratios.json
 
       Stopped with Ctrl-C or killed, the same command goes on where it was: what is \
       known lies beside the output, in FILE.unfinished, until it is done.
@@ -39,12 +48,17 @@ struct TuneRatiosCommand: AsyncParsableCommand {
   var kept: Fraction?
 
   @Option(
-    help: "The part of the images' random views whose prediction traces must keep.",
+    help: "The part of the images' random views whose prediction traces must keep; with --trigger none by default.",
     transform: Fraction.init(parsing:))
   var agreement: Fraction?
 
   @Option(help: "Images on which every layer is tried alone.")
   var probes: Int?
+
+  @Option(help: "Groups of layers by depth with limits of their own; 1 for one limit.")
+  var depths: Int?
+
+  @OptionGroup var maps: TuningMapOptions
 
   @Option(help: "Random views of each image on which the layers' responses are preserved.")
   var augmentations: Int?
@@ -54,9 +68,6 @@ struct TuneRatiosCommand: AsyncParsableCommand {
 
   @Flag(help: "Replace a file that exists.")
   var overwrite = false
-
-  @Option(help: "Seed of the augmentations.")
-  var seed: UInt64 = 0
 
   @Option(help: "Images per run of the network.")
   var batch: Int?
@@ -68,7 +79,9 @@ struct TuneRatiosCommand: AsyncParsableCommand {
 
   func validate() throws {
     if blocks != nil, solver != .exact { throw ValidationError("--blocks belongs to --solver exact") }
-    for (name, value) in [("--augmentations", augmentations), ("--batch", batch), ("--probes", probes)] {
+    for (name, value) in [
+      ("--augmentations", augmentations), ("--batch", batch), ("--probes", probes), ("--depths", depths),
+    ] {
       if let value, value < 1 { throw ValidationError("\(name) must be at least 1") }
     }
   }
@@ -79,12 +92,18 @@ struct TuneRatiosCommand: AsyncParsableCommand {
   }
 
   private func tune() async throws {
-    let pictures = try samples.pictures()
+    var pictures = try samples.pictures()
     let source = try ONNXModel(contentsOf: model)
     try Output.refuseExisting(out, overwrite: overwrite)
     let engine = try device.openEngine()
     Output.note(engine.description)
-    let tuner = try tuner(source, engine)
+    var preprocessing = try samples.preprocessing()
+    let settings = settings(source)
+    let network = try TraceNetwork(model: source, batch: settings.batch)
+    let score = try await maps.score(network, engine, &pictures, &preprocessing)
+    let tuner = try RatioTuner(
+      network: network, backend: engine.backend, solvers: engine.solvers, preprocessing: preprocessing,
+      settings: settings, tuning: tuning, score: score, options: engine.compileOptions)
     let unfinished = UnfinishedWork(of: out)
     let record = try unfinished.record(orEmpty: tuner.emptyRecord(for: pictures))
     let line = ProgressLine()
@@ -101,33 +120,39 @@ struct TuneRatiosCommand: AsyncParsableCommand {
     if !found.isMet { throw ExitStatus.notMet }
   }
 
-  private func tuner(_ source: ONNXModel, _ engine: Engine) throws -> RatioTuner {
+  private func settings(_ source: ONNXModel) -> TraceSettings {
     var settings = TraceSettings()
     settings.solver = solver
     settings.blocks = blocks ?? settings.blocks
-    settings.seed = seed
+    settings.seed = maps.arguments.seed
     if let augmentations { settings.augmentations = augmentations }
     settings.setBatch(batch, for: source)
+    return settings
+  }
+
+  private var tuning: TuningSettings {
     var tuning = TuningSettings()
+    if let depths { tuning.depths = depths }
     if let kept { tuning.kept = kept.value }
-    if let agreement { tuning.agreement = agreement.value }
+    // Most random views lack a trigger: what becomes of them says nothing of it.
+    if let agreement { tuning.agreement = agreement.value } else if maps.trigger != nil { tuning.agreement = 0 }
     if let probes { tuning.probes = probes }
-    return try RatioTuner(
-      network: try TraceNetwork(model: source, batch: settings.batch), backend: engine.backend, solvers: engine.solvers,
-      preprocessing: try samples.preprocessing(), settings: settings, tuning: tuning, options: engine.compileOptions)
+    return tuning
   }
 
   private func report(_ found: TunedRatios) throws {
     let rows = found.levels.map { level in
       [
-        String(format: "%.4f", level.limit), Output.percent(level.sparsity), Output.percent(level.kept),
-        Output.percent(level.agreement), level == found.chosen ? "chosen" : "",
+        level.limits.map { String(format: "%.4f", $0) }.joined(separator: " "), Output.percent(level.sparsity),
+        Output.percent(level.kept),
+        Output.percent(level.agreement), level.score.map { String(format: "%.4f", $0) } ?? "",
+        level == found.chosen ? "chosen" : "",
       ]
     }
     let layers = found.chosen.ratios.sorted { $0.key < $1.key }.map { "  \($0.key)  \(Output.percent($0.value))" }
     try Output.line(
       """
-      \(Output.table(["limit", "removed", "prediction kept", "views kept", ""], rows))
+      \(Output.table(["limits by depth", "removed", "prediction kept", "views kept", "score", ""], rows))
 
       \(layers.isEmpty ? "no layer bears any ratio" : layers.joined(separator: "\n"))
 

@@ -148,7 +148,8 @@ def attribute(model, method, inputs, targets, arguments):
     if method == "input-x-gradient":
         return attr.InputXGradient(model).attribute(inputs, **call), None
     if method == "integrated-gradients":
-        return attr.IntegratedGradients(model).attribute(inputs, return_convergence_delta=True, **call)
+        return attr.IntegratedGradients(model).attribute(
+            inputs, n_steps=arguments.get("steps", 50), return_convergence_delta=True, **call)
     if method == "guided-backprop":
         return attr.GuidedBackprop(model).attribute(inputs, **call), None
     if method == "deconvolution":

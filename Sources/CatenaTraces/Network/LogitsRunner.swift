@@ -18,6 +18,12 @@ struct LogitsRunner: Sendable {
     executable = try await backend.compile(Program(graph), options: options)
   }
 
+  /// The images per run with which `count` images take as few runs as with `largest`, and none is empty.
+  static func batch(for count: Int, largest: Int) -> Int {
+    let runs = (count + largest - 1) / largest
+    return (count + runs - 1) / runs
+  }
+
   /// The logits of images, each [1, channels, height, width]; the last batch is filled up with its last image.
   func logits(of images: [Tensor]) async throws -> [[Float]] {
     let batch = type.shape[0]

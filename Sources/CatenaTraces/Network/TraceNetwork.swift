@@ -37,6 +37,11 @@ public struct TraceNetwork: Sendable {
     return (shape[2], shape[3])
   }
 
+  /// The same network for `batch` images per run, unless its file fixes another number.
+  func rebatched(_ batch: Int) throws -> TraceNetwork {
+    batch == self.batch || model.fixedBatch != nil ? self : try TraceNetwork(model: model, batch: batch)
+  }
+
   /// The graph with other weights in some layers: matrices of float32 [rows, columns] by index of the layer.
   func replacing(_ weights: [Int: Tensor]) -> Graph {
     var result = graph

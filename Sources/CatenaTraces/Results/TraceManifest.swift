@@ -22,8 +22,14 @@ public struct TraceManifest: Sendable, Hashable, Codable {
   public var device: DeviceDescription
   /// The settings, the seed among them.
   public var settings: TraceSettings
+  /// The lowest precision that products could be computed in.
+  public var precision: Precision
+  /// The most bytes that were to be planned for, where that was said.
+  public var memoryLimit: Int?
   /// The sample's name.
   public var sample: String
+  /// SHA-256 of the picture's pixels: 8-bit RGB, row by row.
+  public var pixels: String
   /// Whether the network's answers survive.
   public var fidelity: TraceFidelity
   /// Connections in all layers together.

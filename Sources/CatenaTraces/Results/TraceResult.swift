@@ -20,6 +20,8 @@ public struct TraceResult: Sendable {
   }
   /// The sample's name.
   public var sampleName: String
+  /// SHA-256 of its pixels.
+  public var pixelDigest: String
   /// The traced network, for the batch that it was extracted with.
   public var graph: Graph
   /// Every layer that can be pruned.

@@ -24,8 +24,8 @@ public struct TraceOrigin: Sendable {
 
 /// Writes traces: all files or none.
 public struct TraceWriter: Sendable {
-  private let extractor: TraceExtractor
-  private let origin: TraceOrigin
+  let extractor: TraceExtractor
+  let origin: TraceOrigin
 
   /// A writer of what `extractor` makes.
   public init(extractor: TraceExtractor, origin: TraceOrigin) {
@@ -43,7 +43,7 @@ public struct TraceWriter: Sendable {
     try connections(of: result).write(to: "\(folder)/\(TraceFile.connections)")
     try AtomicFile.write(manifest.encoded(), to: "\(folder)/\(TraceFile.manifest)")
     var sums = ""
-    for file in TraceFile.summed { sums += "\(try SHA256.hexDigest(of: readFile("\(folder)/\(file)")))  \(file)\n" }
+    for file in TraceFile.summed { sums += try TraceFile.sumLine(file, of: readFile("\(folder)/\(file)")) + "\n" }
     try AtomicFile.write(Array(sums.utf8), to: "\(folder)/\(TraceFile.sums)")
     try directory.commit()
     return manifest
@@ -73,7 +73,8 @@ public struct TraceWriter: Sendable {
       catenaVersion: origin.version,
       model: .init(file: origin.modelFile, sha256: extractor.network.model.sha256 ?? ""),
       preprocessing: origin.preprocessing, device: origin.device, settings: extractor.settings,
-      sample: result.sampleName, fidelity: result.fidelity,
+      precision: extractor.options.precision, memoryLimit: extractor.options.memoryLimit, sample: result.sampleName,
+      pixels: result.pixelDigest, fidelity: result.fidelity,
       connections: .init(
         kept: layers.reduce(0) { $0 + $1.connections.kept }, total: layers.reduce(0) { $0 + $1.connections.total }),
       layers: layers, untouched: extractor.network.untouched, plannedBytes: result.plannedBytes)

@@ -7,7 +7,11 @@ import Foundation
 ///
 /// First every layer is pruned alone, at several ratios, and the divergence of the network's answers from the dense ones
 /// is measured on some pictures and their augmentations. Then all layers share one limit for that divergence: each gets the
-/// highest ratio below it. The limit is the largest at which traces of all pictures keep enough predictions.
+/// highest ratio below it. The limit is the largest at which traces of all pictures keep enough predictions. After that,
+/// groups of layers get limits of their own: first such that grow with depth or leave the first layers dense, then what is
+/// best of these with single groups changed. Best is what removes the most connections, or what has the highest score,
+/// among what keeps enough predictions. Every picture is observed once for each of these rounds, at most
+/// `probes + pictures * (2 + moves)` times.
 ///
 /// One picture's Hessians are held at a time. What was found is handed out after every step, so that nothing is lost when
 /// the work is interrupted.
@@ -16,23 +20,28 @@ public struct RatioTuner: Sendable {
   public let extractor: TraceExtractor
   /// What is asked for and tried.
   public let tuning: TuningSettings
+  /// What is to be high; `nil` for as few connections as possible.
+  public let score: TuningScore?
 
   /// Prepares the search.
   /// - Precondition: candidates lie between 0 and 1, candidates and limits ascend, there is a probe.
   /// - Throws: `TraceError` when the network cannot be traced.
   public init(
     network: TraceNetwork, backend: any Backend, solvers: any LayerSolverBackend, preprocessing: Preprocessing,
-    settings: TraceSettings, tuning: TuningSettings = TuningSettings(), options: CompileOptions = CompileOptions()
+    settings: TraceSettings, tuning: TuningSettings = TuningSettings(), score: TuningScore? = nil,
+    options: CompileOptions = CompileOptions()
   ) throws(TraceError) {
     precondition(
       tuning.probes > 0 && !tuning.candidates.isEmpty && tuning.candidates.allSatisfy { $0 > 0 && $0 < 1 }
         && tuning.candidates == tuning.candidates.sorted() && tuning.limits == tuning.limits.sorted(),
       "candidates and limits ascend")
+    precondition(tuning.depths > 0 && tuning.moves >= 0, "there is a group of layers")
     // Any ratio above 0 makes the extractor keep the Hessians of all layers.
     extractor = try TraceExtractor(
       network: network, backend: backend, solvers: solvers, preprocessing: preprocessing, ratios: .uniform(0.5),
       settings: settings, options: options)
     self.tuning = tuning
+    self.score = score
   }
 
   /// A record for these pictures, without results. Its key says network, pictures and settings.
@@ -41,6 +50,7 @@ public struct RatioTuner: Sendable {
       var model: String?
       var settings: TraceSettings
       var tuning: TuningSettings
+      var score: String?
       var preprocessing: String
       var names: [String]
       var pixels: [String]
@@ -48,7 +58,7 @@ public struct RatioTuner: Sendable {
     let encoder = JSONEncoder()
     encoder.outputFormatting = .sortedKeys
     let key = Key(
-      model: extractor.network.model.sha256, settings: extractor.settings, tuning: tuning,
+      model: extractor.network.model.sha256, settings: extractor.settings, tuning: tuning, score: score?.name,
       preprocessing: extractor.preprocessing.json, names: samples.map(\.name),
       pixels: samples.map { SHA256.hexDigest(of: $0.image.pixels) })
     return TuningRecord(key: SHA256.hexDigest(of: try Array(encoder.encode(key))))
@@ -80,15 +90,25 @@ public struct RatioTuner: Sendable {
         })
       try checkpoint(record)
     }
-    let levels = levels(record)
-    while record.trials.count < samples.count {
-      let done = record.trials.count
-      progress(TuningProgress(stage: .searching, completed: done, total: samples.count))
-      record.trials.append(try await trials(of: samples[done], levels, session))
-      try checkpoint(record)
+    let search = RatioSearch(extractor.network, tuning, probes: record.divergences, isScored: score != nil)
+    for round in 0..<search.rounds {
+      if record.rounds.count == round { record.rounds.append([]) }
+      let ladders = search.ladders(ofRound: round, after: search.measured(Array(record.rounds.prefix(round))))
+      if ladders.isEmpty { continue }
+      while record.rounds[round].count < samples.count {
+        let done = record.rounds[round].count
+        progress(TuningProgress(round: round, completed: done, pictures: samples.count, tuning))
+        record.rounds[round].append(try await trials(of: samples[done], ladders, session))
+        try checkpoint(record)
+      }
+      progress(TuningProgress(round: round, completed: samples.count, pictures: samples.count, tuning))
     }
-    progress(TuningProgress(stage: .searching, completed: samples.count, total: samples.count))
-    return chosen(levels, record)
+    let measured = search.measured(record.rounds)
+    guard let best = search.best(measured) else {
+      let dense = TunedRatios.Level(limits: [], sparsity: 0, kept: 1, agreement: 1, score: nil, ratios: [:])
+      return TunedRatios(chosen: dense, isMet: true, levels: [])
+    }
+    return TunedRatios(chosen: best.level, isMet: search.isMet(best.level), levels: measured.map(\.level))
   }
 
   // MARK: Layers alone
@@ -105,7 +125,7 @@ public struct RatioTuner: Sendable {
       for candidate in tuning.candidates {
         try Task.checkCancellation()
         let pruned = try await session.prune(index, by: candidate, observed)
-        let logits = try await session.logits(of: network.replacing([index: pruned.weights]), on: observed.checked)
+        let logits = try await session.logits(replacing: [index: pruned.weights], on: observed.checked)
         let value = meanDivergence(observed.denseLogits, logits)
         guard value.isFinite else {
           throw TraceError.notFinite("\(sample.name): the logits hold NaN or infinite numbers")
@@ -121,84 +141,42 @@ public struct RatioTuner: Sendable {
 
   // MARK: Layers together
 
-  /// A limit with the ratios, by layer, that it gives.
-  private struct Choice {
-    var limit: Double
-    var ratios: [Double]
-  }
-
-  /// The limits whose ratios differ from those of the limit before.
-  private func levels(_ record: TuningRecord) -> [Choice] {
-    var result: [Choice] = []
-    for limit in tuning.limits {
-      let ratios = extractor.network.layers.indices.map { layer in
-        let lists = record.divergences.map { $0[layer] }
-        var ratio = 0.0
-        for (place, candidate) in tuning.candidates.enumerated() {
-          // A list that has ended was above all limits.
-          let values = lists.compactMap { $0.indices.contains(place) ? $0[place] : nil }
-          guard values.count == lists.count, values.reduce(0, +) / Double(values.count) <= limit else { break }
-          ratio = candidate
-        }
-        return ratio
-      }
-      if ratios.contains(where: { $0 > 0 }), ratios != result.last?.ratios {
-        result.append(Choice(limit: limit, ratios: ratios))
-      }
-    }
-    return result
-  }
-
+  /// What becomes of a picture with every candidate; a list ends behind two that lose its prediction.
   private func trials(
-    of sample: TraceSample, _ levels: [Choice], _ session: TraceSession
-  ) async throws -> [TuningRecord.Trial] {
+    of sample: TraceSample, _ ladders: [[RatioSearch.Candidate]], _ session: TraceSession
+  ) async throws -> [[TuningRecord.Trial]] {
     let network = extractor.network
     let observed = try await session.observe(sample) { _ in }
-    var pruned: [Int: (ratio: Double, weights: Tensor)] = [:]
-    var result: [TuningRecord.Trial] = []
-    for level in levels {
-      for (index, ratio) in level.ratios.enumerated() where ratio > 0 && pruned[index]?.ratio != ratio {
-        try Task.checkCancellation()
-        pruned[index] = (ratio, try await session.prune(index, by: ratio, observed).weights)
+    // Of every layer the two last, as changes of a few layers go back to where they came from.
+    var pruned: [Int: [(ratio: Double, weights: Tensor)]] = [:]
+    var result: [[TuningRecord.Trial]] = []
+    for ladder in ladders {
+      var trials: [TuningRecord.Trial] = []
+      for candidate in ladder {
+        var weights: [Int: Tensor] = [:]
+        for (index, ratio) in candidate.ratios.enumerated() where ratio > 0 {
+          try Task.checkCancellation()
+          var known = pruned[index] ?? []
+          if let place = known.firstIndex(where: { $0.ratio == ratio }) {
+            known.append(known.remove(at: place))
+          } else {
+            known = known.suffix(1) + [(ratio, try await session.prune(index, by: ratio, observed).weights)]
+          }
+          weights[index] = known.last?.weights
+          pruned[index] = known
+        }
+        let traced = network.replacing(weights)
+        let logits = try await session.logits(replacing: weights, on: observed.checked)
+        let fidelity = TraceFidelity(dense: observed.denseLogits, trace: logits)
+        trials.append(
+          TuningRecord.Trial(
+            keepsPrediction: fidelity.keepsPrediction, agreement: fidelity.agreement ?? 1,
+            score: try await score?.value(sample, traced, fidelity.denseClass)))
+        if trials.count > 1, trials.suffix(2).allSatisfy({ !$0.keepsPrediction }) { break }
       }
-      let logits = try await session.logits(
-        of: network.replacing(pruned.mapValues(\.weights)), on: observed.checked)
-      let fidelity = TraceFidelity(dense: observed.denseLogits, trace: logits)
-      result.append(
-        TuningRecord.Trial(keepsPrediction: fidelity.keepsPrediction, agreement: fidelity.agreement ?? 1))
-      if result.suffix(2).allSatisfy({ !$0.keepsPrediction }), result.count > 1 { break }
+      result.append(trials)
     }
     return result
-  }
-
-  private func chosen(_ levels: [Choice], _ record: TuningRecord) -> TunedRatios {
-    let network = extractor.network
-    let connections = network.layers.map { Double($0.connections) }
-    let total = connections.reduce(0, +)
-    let measured = levels.enumerated().map { place, level in
-      // Behind a list's end the prediction counts as lost.
-      let trials = record.trials.map { $0.indices.contains(place) ? $0[place] : nil }
-      let count = Double(trials.count)
-      return TunedRatios.Level(
-        limit: level.limit, sparsity: zip(level.ratios, connections).reduce(0) { $0 + $1.0 * $1.1 } / total,
-        kept: Double(trials.count { $0?.keepsPrediction == true }) / count,
-        agreement: trials.reduce(0) { $0 + ($1?.agreement ?? 0) } / count, ratios: namedRatios(level))
-    }
-    let met = measured.indices.last {
-      measured[$0].kept >= tuning.kept && measured[$0].agreement >= tuning.agreement
-    }
-    // Of equal ones the first, which removes the least.
-    let best = met ?? measured.indices.max { measured[$0].kept < measured[$1].kept }
-    guard let best else {
-      return TunedRatios(
-        chosen: .init(limit: 0, sparsity: 0, kept: 1, agreement: 1, ratios: [:]), isMet: true, levels: [])
-    }
-    return TunedRatios(chosen: measured[best], isMet: met != nil, levels: measured)
-  }
-
-  private func namedRatios(_ level: Choice) -> [String: Double] {
-    let pairs = zip(extractor.network.layers.map(\.name), level.ratios).filter { $0.1 > 0 }
-    return Dictionary(uniqueKeysWithValues: pairs)
   }
 }
 

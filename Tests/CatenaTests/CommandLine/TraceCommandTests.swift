@@ -217,6 +217,66 @@ extension CommandLineTests {
       #expect(trace.exitCode == 0, "\(trace)")
     }
 
+    /// Every file below a folder, with its bytes.
+    private func files(_ path: String) throws -> [String: [UInt8]] {
+      let names = try FileManager.default.subpathsOfDirectory(atPath: path)
+      return Dictionary(
+        uniqueKeysWithValues: try names.compactMap { name in
+          var isFolder: ObjCBool = false
+          _ = FileManager.default.fileExists(atPath: "\(path)/\(name)", isDirectory: &isFolder)
+          return isFolder.boolValue ? nil : (name, try readFile("\(path)/\(name)"))
+        })
+    }
+
+    @Test("traces of many pictures go on where Ctrl-C stopped them, and are what they are at once")
+    func resumedTraces() async throws {
+      let folder = try TemporaryFolder()
+      func command(_ out: String, _ more: [String] = [], augmentations: String = "160") -> [String] {
+        Shipped.trace(Shipped.records + "#0-3", out: folder.file(out), more).map { $0 == "8" ? augmentations : $0 }
+      }
+      let program = try RunningProgram(CatenaProgram.url, command("some"))
+      #expect(try await program.waits(for: "2/4 observing"))
+      program.send(SIGINT)
+      let stopped = try await program.result()
+      #expect(stopped.exitCode == 75 && stopped.errors.contains("the same command goes on"), "\(stopped)")
+      let left = try files(folder.file("some"))
+      #expect((4..<16).contains(left.count) && left["0/trace.json"] != nil, "\(left.keys)")
+      let resumed = try await CatenaProgram.run(command("some"))
+      #expect(resumed.exitCode == 0 && resumed.errors.contains("are complete and stay"), "\(resumed)")
+      #expect(!resumed.errors.contains("1/4 ") && resumed.errors.contains("4/4 "), "\(resumed)")
+
+      let whole = try await CatenaProgram.run(command("whole"))
+      #expect(whole.exitCode == 0 && !whole.errors.contains("are complete"), "\(whole)")
+      #expect(whole.output.replacing("/whole/", with: "/some/") == resumed.output)
+      let expected = try files(folder.file("whole"))
+      #expect(try expected.count == 16 && files(folder.file("some")) == expected)
+
+      // Complete: nothing is left to do, not even where it may be replaced.
+      let again = try await CatenaProgram.run(command("some", ["--overwrite"]))
+      #expect(again.exitCode == 0 && again.errors.contains("4 of 4 folders"), "\(again)")
+      #expect(!again.errors.contains("observing") && again.output == resumed.output, "\(again)")
+      // Other settings, pictures and damaged files are refused before any work, and nothing is touched.
+      for (other, says) in [
+        (command("some", augmentations: "16"), "the augmentations: 160 there, 16 here"),
+        (command("some", ["--seed", "1"]), "the seed: 0 there, 1 here"),
+        (command("some", ["--solver", "exact"]), "the solver: fast there, exact here"),
+        (command("some").map { $0 == "0.5" ? "0.4" : $0 }, ": 0.5 there, 0.4 here"),
+        (command("some").map { $0.replacing("#0-3", with: "#1-4") }, "the picture"),
+        (command("some").map { $0 == Shipped.network ? Shipped.otherNetwork : $0 }, "SHA-256"),
+      ] {
+        let refused = try await CatenaProgram.run(other)
+        #expect(refused.exitCode == 1 && refused.errors.contains(says), "\(refused)")
+        #expect(refused.errors.contains("--overwrite") && !refused.errors.contains("observing"), "\(refused)")
+      }
+      #expect(try files(folder.file("some")) == expected)
+      try folder.write([1, 2, 3], to: "some/2/connections.safetensors")
+      let damaged = try await CatenaProgram.run(command("some"))
+      #expect(damaged.exitCode == 1 && damaged.errors.contains("damaged"), "\(damaged)")
+      let repaired = try await CatenaProgram.run(command("some", ["--overwrite"]))
+      #expect(repaired.exitCode == 0 && repaired.errors.contains("3 of 4 folders"), "\(repaired)")
+      #expect(try files(folder.file("some")) == expected)
+    }
+
     @Test("a trace is explained beside the network that it was made from")
     func explainWithTrace() async throws {
       let folder = try TemporaryFolder()
@@ -306,6 +366,39 @@ extension CommandLineTests {
       let other = try await CatenaProgram.run(
         command("scores.json", augmentations: "4", ["--overwrite", "--traces", "none"]))
       #expect(other.exitCode == 0 && other.errors.contains("starting again"), "\(other)")
+    }
+
+    @Test("ratios are chosen by how well maps find a trigger, or by their insertion score")
+    func tuningByMaps() async throws {
+      let folder = try TemporaryFolder()
+      let (trigger, target) = try await strongTrigger(folder)
+      let triggered = ["--trigger", trigger, "--target", "\(target)"]
+      for (images, more) in [(Shipped.records, triggered), (Shipped.records + "#0", ["--insertion"])] {
+        let result = try await CatenaProgram.run(
+          Shipped.tuning(
+            images, out: folder.file("ratios.json"),
+            more + ["--method", "saliency", "--kept", "50%", "--depths", "2", "--overwrite", "--json"]))
+        #expect([0, 2].contains(result.exitCode), "\(result)")
+        let levels = try #require(try result.json()["levels"] as? [[String: Any]])
+        let chosen = try #require((try result.json()["chosen"] as? [String: Any])?["score"] as? Double)
+        // What no picture bears at the level before has none.
+        #expect(levels.allSatisfy { ($0["score"] as? Double).map((0...1).contains) ?? (($0["kept"] as? Int) == 0) })
+        #expect(levels.contains { ($0["limits"] as? [Double]).map { Set($0).count > 1 } == true })
+        guard result.exitCode == 0, more.contains("--trigger") else { continue }
+        let kept = levels.filter { ($0["kept"] as? Double ?? 0) >= 0.5 }
+        #expect(kept.compactMap { $0["score"] as? Double }.max() == chosen)
+      }
+      for (more, says) in [
+        (["--trigger", trigger], "belong together"), (triggered + ["--insertion"], "choose by"),
+        (["--top", "1"], "belong to --trigger"), (["--trigger", trigger, "--target", "10"], "there is no class 10"),
+        (["--depths", "0"], "at least 1"),
+      ] {
+        let refused = try await CatenaProgram.run(Shipped.tuning(out: folder.file("none.json"), more))
+        #expect(refused.exitCode == 64 && refused.errors.contains(says), "\(refused)")
+      }
+      let none = try await CatenaProgram.run(
+        Shipped.tuning(Shipped.records + "#0", out: folder.file("none.json"), triggered))
+      #expect(none.exitCode == 65 && none.errors.contains("turns none of the 1 images"), "\(none)")
     }
 
     @Test("a trigger's places are scored on the network and on traces of it, with a control")
