@@ -39,16 +39,17 @@ struct ChunkTests {
       // Of later gradients below 1e-4 an absolute bound: the dense network's are a hundred thousandth, and 1.2e-6 apart.
       let largest = max(expected.map(abs).max() ?? 0, step == 0 ? 0 : 1e-4)
       #expect(deviation <= 1e-6 * largest, "step \(step)")
+      // From the same scores: those of two searches move apart. A divergence is a difference of logarithms of the order of
+      // one, of which single precision knows seven digits.
+      let divergences = (try await one.state()[0].divergence, try await whole.state()[0].divergence)
+      #expect(divergences.1 > 0)
+      #expect(
+        abs(divergences.0 - divergences.1) <= max(1e-5 * divergences.1, 1e-7),
+        "step \(step): the divergence of a step is all its chunks'")
     }
     try await chunks.advance(by: Self.steps)
     let distance = try await chunks.scores()[0].distance(to: whole.scores()[0])
     #expect(distance <= Self.tolerance)
-    let divergences = (try await chunks.state()[0].divergence, try await whole.state()[0].divergence)
-    #expect(divergences.1 > 0)
-    // A divergence is a difference of logarithms of the order of one, of which single precision knows seven digits.
-    #expect(
-      abs(divergences.0 - divergences.1) <= max(1e-5 * divergences.1, 1e-7),
-      "the divergence of a step is all its chunks'")
   }
 
   @Test("several regions of different sizes in chunks are those regions alone")

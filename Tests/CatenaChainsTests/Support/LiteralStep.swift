@@ -34,6 +34,8 @@ struct LiteralStep {
   private let dense: [[Double]]
   /// The block of every unit.
   private let blockOfUnit: [Int?]
+  /// Per unit, the units of each layer of its branch and of those around it; every one of them is on the only path.
+  private let companions: [[Range<Int>]]
 
   /// The step of a network whose batch holds as many samples of every region.
   init(
@@ -46,6 +48,15 @@ struct LiteralStep {
     self.samples = samples
     gated = try network.graph.gated(network.sites, regions: keep.count, parametrization: .identity)
     blockOfUnit = network.sites.layers.flatMap { [Int?](repeating: $0.block, count: $0.count) }
+    let (sites, offsets) = (network.sites, network.sites.unitOffsets)
+    companions = blockOfUnit.map { block in
+      guard let block else { return [] }
+      let around = sites.blocks.indices.filter {
+        $0 == block || sites.blocks[$0].nodes.contains(sites.blocks[block].add)
+      }
+      return sites.layers.indices.filter { sites.layers[$0].block.map(around.contains) ?? false }
+        .map { offsets[$0]..<(offsets[$0] + sites.layers[$0].count) }
+    }
     let output = network.graph.outputs[0]
     let logits = try Reference.run(
       network.graph, inputs: [network.graph.inputs[0]: samples], precision: .double)[output]
@@ -70,8 +81,20 @@ struct LiteralStep {
     switch phase {
     case .soft: return (soft, state.blocks.map { sigmoid($0 / blockTemperature(state)) })
     case .settled: return (soft, settled)
-    case .straight: return (state.units.map { $0 >= state.offset ? 1 : 0 }, settled)
+    case .straight: return (scoresInBranches(state.units).map { $0 >= state.offset ? 1 : 0 }, settled)
     }
+  }
+
+  /// The scores, no higher than the best one of any layer that the unit needs.
+  private func scoresInBranches(_ scores: [Double]) -> [Double] {
+    zip(scores, companions).map { score, layers in
+      layers.map { layer in layer.map { scores[$0] }.max() ?? score }.reduce(score, min)
+    }
+  }
+
+  /// Whether each unit's branch has units in all layers that it needs.
+  private func carries(_ state: State) -> [Bool] {
+    companions.map { layers in layers.allSatisfy { layer in layer.contains { state.units[$0] >= state.offset } } }
   }
 
   private func blockTemperature(_ state: State) -> Double {
@@ -84,8 +107,9 @@ struct LiteralStep {
     let units = all.map(\.units)
     let blocks = all.map(\.blocks)
     divergences = try divergence(units, blocks)
-    let unitGradients = try gradients(of: units) { try divergence($0, blocks) }
-    let blockGradients = try gradients(of: blocks) { try divergence(units, $0) }
+    let softness = phase == .straight ? 1 : pow(Double(settings.firstSoftness), 1 - Double(steps) / Double(softSteps))
+    let unitGradients = try gradients(of: units) { try divergence($0, blocks, softness) }
+    let blockGradients = try gradients(of: blocks) { try divergence(units, $0, softness) }
     sizes = []
     for region in states.indices {
       update(region, units[region], blocks[region], unitGradients[region], blockGradients[region])
@@ -106,11 +130,14 @@ struct LiteralStep {
       case .straight:
         state.units.map { sigmoid(($0 - state.offset) / width) }.map { $0 * (1 - $0) / width }
       }
-    let reach = max(zip(alphaOfUnit, slopes).map(*).reduce(0, +), 1e-6)
+    let costs =
+      phase == .straight
+      ? zip(alphaOfUnit, carries(state)).map { $1 ? $0 : 0 } : alphaOfUnit
+    let reach = max(zip(costs, slopes).map(*).reduce(0, +), 1e-6)
     let multiplier = -zip(gradients, slopes).map(*).reduce(0, +) / reach
 
     var total: [Double] = []
-    for unit in gates.indices { total.append((gradients[unit] + multiplier * alphaOfUnit[unit]) * slopes[unit]) }
+    for unit in gates.indices { total.append((gradients[unit] + multiplier * costs[unit]) * slopes[unit]) }
     for block in alphas.indices {
       let members = gates.indices.filter { blockOfUnit[$0] == block }.map { gates[$0] }
       let slope = alphas[block] * (1 - alphas[block]) / blockTemperature(state)
@@ -158,7 +185,8 @@ struct LiteralStep {
       state.offset = high
     case .straight:
       // Just above the largest score that the budget leaves out.
-      let counted = state.units.indices.filter { alphaOfUnit[$0] == 1 }.map { state.units[$0] }.sorted(by: >)
+      let scores = scoresInBranches(state.units)
+      let counted = scores.indices.filter { alphaOfUnit[$0] == 1 }.map { scores[$0] }.sorted(by: >)
       let count = Int(keep[region] * Double(gates.count) + 0.01)
       state.offset = counted[count] + 1e-6
     }
@@ -192,8 +220,10 @@ struct LiteralStep {
     return gradients
   }
 
-  /// KL(p || p_gated), the mean over the samples of each region.
-  private func divergence(_ units: [[Double]], _ blocks: [[Double]]) throws -> [Double] {
+  /// KL(p || p_gated) of logits divided by `softness`, the mean over the samples of each region.
+  private func divergence(
+    _ units: [[Double]], _ blocks: [[Double]], _ softness: Double = 1
+  ) throws -> [Double] {
     func table(_ rows: [[Double]]) -> Tensor {
       Tensor(doubles: Array(rows.joined()), shape: [rows.count, rows[0].count], elementType: .float64)
     }
@@ -201,21 +231,28 @@ struct LiteralStep {
     if let blockScores = gated.blockScores { inputs[blockScores] = table(blocks) }
     let output = gated.graph.outputs[0]
     let rows = Self.logSoftmax(
-      rows: try Reference.run(gated.graph, inputs: inputs, precision: .double, values: [output])[output])
-    let divergences = zip(dense, rows).map { p, q in zip(p, q).map { exp($0) * ($0 - $1) }.reduce(0, +) }
+      rows: try Reference.run(gated.graph, inputs: inputs, precision: .double, values: [output])[output],
+      softness: softness)
+    let divergences = zip(dense.map { Self.logSoftmax($0, softness) }, rows).map { p, q in
+      zip(p, q).map { exp($0) * ($0 - $1) }.reduce(0, +)
+    }
     let perRegion = divergences.count / keep.count
     return keep.indices.map { region in
       divergences[region * perRegion..<(region + 1) * perRegion].reduce(0, +) / Double(perRegion)
     }
   }
 
-  private static func logSoftmax(rows logits: Tensor?) -> [[Double]] {
+  private static func logSoftmax(rows logits: Tensor?, softness: Double = 1) -> [[Double]] {
     guard let logits else { return [] }
     let width = logits.shape[1]
     return (0..<logits.shape[0]).map { row in
-      let values = Array(logits.doubles[row * width..<(row + 1) * width])
-      let logSum = log(values.map { exp($0) }.reduce(0, +))
-      return values.map { $0 - logSum }
+      logSoftmax(Array(logits.doubles[row * width..<(row + 1) * width]), softness)
     }
+  }
+
+  private static func logSoftmax(_ logits: [Double], _ softness: Double) -> [Double] {
+    let values = logits.map { $0 / softness }
+    let logSum = log(values.map { exp($0) }.reduce(0, +))
+    return values.map { $0 - logSum }
   }
 }
