@@ -92,7 +92,7 @@ struct CaptumTests {
     settings.biasesShareRelevance = false
     let targets = [3, 7]
     let methods = Self.methods + (network.hasSameAlphaBeta ? [.lrp] : [])
-    let folder = try PeerFolder()
+    let folder = try TemporaryFolder()
     let job = Job(
       model: model, input: try folder.write(samples, "input"), targets: targets,
       methods: methods.map {
@@ -127,7 +127,7 @@ struct CaptumTests {
   /// The error from the rule, word for word in double precision, where maximum pools may take either of two values that
   /// single precision cannot tell apart.
   private static func literalError(
-    of map: [Double], _ method: AttributionMethod, _ folder: PeerFolder
+    of map: [Double], _ method: AttributionMethod, _ folder: TemporaryFolder
   ) async throws -> Double {
     try await Peer.run("literal_attributions.py", [folder.file("job.json"), folder.file("literal.npz")])
     let literal = try NPZ.read(folder.file("literal.npz"))

@@ -29,7 +29,7 @@ struct AugmentationTests {
     "are Pillow's, bit for bit",
     .enabled(if: Peer.availability.isPresent, "\(Peer.availability.reason)"))
   func likePillow() async throws {
-    let (folder, picture, augmentation) = (try PeerFolder(), Self.picture, Augmentation())
+    let (folder, picture, augmentation) = (try TemporaryFolder(), Self.picture, Augmentation())
     let levels = picture.pixels.map(Float.init)
     let source = try folder.write(Tensor(levels, shape: [picture.height, picture.width, 3]), "picture")
     let draws = (0..<24).map { augmentation.draw($0, seed: 9, width: picture.width, height: picture.height) }

@@ -20,7 +20,7 @@ struct PublishedSolverTests {
   func compatible(index: Int, solver: String) async throws {
     var test = Self.layers[index]
     test.images = 120
-    let (layer, folder) = (test.layer, try PeerFolder())
+    let (layer, folder) = (test.layer, try TemporaryFolder())
     let method = PruningMethod(solver == "fast" ? .fast : .exact(.tap), isCompatible: true)
     // One window covers an image: its pixels, channels first, are the columns.
     let inputs = test.inputs.floats

@@ -46,7 +46,7 @@ struct TraceTests {
       model, Self.settings(solver), ratios: .uniform(0.5), preprocessing: preprocessing)
     let sample = try Self.picture(1)
     let result = try await extractor.trace(of: sample)
-    let folder = try PeerFolder()
+    let folder = try TemporaryFolder()
     let origin = TraceOrigin(
       modelFile: "m.onnx", preprocessing: preprocessing.json, device: CPUBackend().device, version: "test")
     let path = folder.file("trace")

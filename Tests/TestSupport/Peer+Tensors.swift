@@ -2,7 +2,7 @@ import CatenaFormats
 import CatenaTensors
 import Foundation
 
-extension PeerFolder {
+extension TemporaryFolder {
   /// Writes a float32 tensor as `NAME.npy` and gives the file's path.
   @discardableResult
   package func write(_ tensor: Tensor, _ name: String) throws -> String {
@@ -42,7 +42,7 @@ extension Peer {
   /// Runs models in onnxruntime, all in one process, and gives their first outputs. With `checking`, every model must
   /// pass onnx.checker first.
   package static func onnxruntime(
-    _ jobs: [ONNXJob], in folder: PeerFolder, checking: Bool = false
+    _ jobs: [ONNXJob], in folder: TemporaryFolder, checking: Bool = false
   ) async throws -> [Tensor] {
     let names = jobs.flatMap { [$0.model, $0.input, folder.file("\($0.output).npy")] }
     try await run("run_onnx.py", (checking ? ["--check"] : []) + names)

@@ -16,7 +16,7 @@ package enum Peer {
   @discardableResult
   package static func run(_ script: String, _ arguments: [String]) async throws -> String {
     guard let python = availability.url else { preconditionFailure("tests are skipped without the peers") }
-    let folder = try PeerFolder()
+    let folder = try TemporaryFolder()
     let process = Process()
     process.executableURL = python
     process.arguments = [Assets.repository.appending(path: "Tools/peers/\(script)").path] + arguments
@@ -37,27 +37,4 @@ package enum Peer {
     }
     return output
   }
-}
-
-/// A folder for the files of one test, removed with all that is in it when the test drops it.
-package final class PeerFolder: Sendable {
-  /// Where it is.
-  package let path: String
-
-  /// Makes an empty folder.
-  package init() throws {
-    path = FileManager.default.temporaryDirectory.appending(path: "catena-peer-\(UUID().uuidString)").path
-    try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
-  }
-
-  deinit {
-    do {
-      try FileManager.default.removeItem(atPath: path)
-    } catch {
-      print("could not remove \(path): \(error)")
-    }
-  }
-
-  /// The path of `name` in the folder.
-  package func file(_ name: String) -> String { "\(path)/\(name)" }
 }

@@ -1,6 +1,6 @@
 """One step of chain extraction in PyTorch: the peer of ours for gradients and for time.
 
-    gated_step.py MODEL INPUT.npy GATES.json --out STEP.npz [--lambda L] [--exact]
+    gated_step.py MODEL INPUT.npy GATES.json --out STEP.npz [--lambda L] [--exact [--piece PIECE.json]]
     gated_step.py MODEL INPUT.npy GATES.json --steps N --time [--compile] [--bf16] [--threads T]
     gated_step.py MODEL INPUT.npy GATES.json --serve
 
@@ -18,7 +18,12 @@ with N units, B branches, k = 10. Weights have no gradients. STEP.npz holds `los
 `grad_a` and `grad_c` (all gates', all branches', in file order) and `grad_input` (of the whole loss). With --exact it also holds
 `exact_NAME`, the same in double precision, and `spread_NAME`: by how much, relatively, `exact_NAME` changes when rounding
 moves the input. Gradients jump where an activation crosses zero or the maximum of a pool changes: two correct
-single-precision implementations differ by such jumps.
+single-precision implementations differ by such jumps. With --piece it also holds `piece_NAME`, in double precision on
+the side of every such kink on which another implementation came to lie, and `piece_distance`: how far, at most, a
+value of the network lies from the kink when it is not on that side itself, relative to the values' root mean square.
+PIECE.json says what the other implementation computed, an activation's results or what a maximum pool read:
+
+    [{"value": "relu_3", "tensor": "relu_3.npy", "minimum": 0, "maximum": null}, {"value": "pool_1", "tensor": "in.npy"}]
 """
 
 import argparse
@@ -149,7 +154,38 @@ class Step:
             for name, near in self.gradients().items():
                 change = np.linalg.norm(near - exact[name]) / np.linalg.norm(exact[name])
                 spread[name] = max(spread[name], float(change))
+        self.images = images
         return {f"exact_{n}": v for n, v in exact.items()} | {f"spread_{n}": v for n, v in spread.items()}
+
+    def on_piece(self, path):
+        """After `exact`: the values on the given sides of all kinks, and how far the network's own sides are from them."""
+        with open(path) as file:
+            kinks = {kink["value"]: kink for kink in json.load(file)}
+        distances = []
+
+        def held(function, kink):
+            known = torch.from_numpy(np.load(kink["tensor"])).double()
+
+            def on_side(x, *others):
+                if "minimum" in kink:
+                    largest = np.inf if kink["maximum"] is None else kink["maximum"]
+                    result = torch.where((known > kink["minimum"]) & (known < largest), x, known)
+                else:
+                    result = torch.func.jvp(lambda read: function(read, *others), (known,), (x,))[1]
+                free = function(x, *others).detach()
+                distances.append(float((result.detach() - free).abs().max() / free.pow(2).mean().sqrt()))
+                return result
+
+            return on_side
+
+        steps = self.network.steps
+        if missing := sorted(set(kinks) - {outputs[0] for _, _, outputs in steps}):
+            raise SystemExit(f"PIECE.json names values that the network does not compute: {', '.join(missing)}")
+        self.network.steps = [
+            (held(function, kinks[outputs[0]]) if outputs[0] in kinks else function, inputs, outputs)
+            for function, inputs, outputs in steps]
+        values = {f"piece_{name}": value for name, value in self.gradients().items()}
+        return values | {"piece_distance": np.float64(max(distances, default=0))}
 
     def update(self):
         self.optimizer.zero_grad(set_to_none=True)
@@ -164,6 +200,7 @@ def parse_arguments():
     parser.add_argument("gates", help="GATES.json")
     parser.add_argument("--out", help="write the gradients of one step to this .npz")
     parser.add_argument("--exact", action="store_true", help="with --out: also in double precision")
+    parser.add_argument("--piece", help="with --exact: PIECE.json, the sides of kinks to take")
     parser.add_argument("--scores", help="the raw scores `a` of all units, .npy; default: all 3")
     parser.add_argument("--branch-scores", help="the raw scores `c` of all branches, .npy; default: all 3")
     parser.add_argument("--lambda", dest="weight", type=float, default=0.1)
@@ -178,6 +215,8 @@ def parse_arguments():
     arguments = parser.parse_args()
     if not (arguments.out or arguments.time or arguments.serve):
         parser.error("nothing to do: give --out, --time or --serve")
+    if arguments.piece and not (arguments.out and arguments.exact):
+        parser.error("--piece needs --out and --exact")
     return arguments
 
 
@@ -188,7 +227,9 @@ def main():
     step = Step(arguments)
     if arguments.out:
         values = step.gradients() | {"target": step.target.numpy()}
-        np.savez(arguments.out, **values, **(step.exact() if arguments.exact else {}))
+        values |= step.exact() if arguments.exact else {}
+        values |= step.on_piece(arguments.piece) if arguments.piece else {}
+        np.savez(arguments.out, **values)
     if arguments.time:
         timing.report(step.update, arguments.warm_up, arguments.steps, threads=torch.get_num_threads(),
                       batch=len(step.images), compile=arguments.compile, bf16=arguments.bf16)

@@ -4,6 +4,7 @@ import CatenaCompute
 import CatenaFormats
 import CatenaTensors
 import Foundation
+import TestSupport
 
 /// A chain on disk that a test extracted.
 struct ChainFolder: Sendable {

@@ -27,19 +27,22 @@ extension ChainOptimizer {
     return zip(units, try await executable.read(blockScores).rows).map { Scores(units: $0, blocks: $1) }
   }
 
-  /// Adam's first moments of all scores.
-  func firstMoments() async throws -> [Float] {
-    var moments: [Float] = []
-    for input in step.program.graph.inputs where step.program.graph[input].name.hasSuffix("/first moment") {
-      moments += try await executable.read(input).floats
+  /// The gradients of all scores, but for a factor, in the step that follows where another one is: what Adam's first
+  /// moments are after it when they were zero before. (The difference of two moments would only be known to the rounding
+  /// of the older, larger ones.)
+  func gradients(goingOnFrom other: ChainOptimizer) async throws -> [Float] {
+    try await takeState(of: other)
+    for input in firstMoments {
+      try await executable.write(Tensor(zeros: step.program.graph.shape(input)), to: input)
     }
-    return moments
+    try await advance(by: 1)
+    var gradients: [Float] = []
+    for input in firstMoments { gradients += try await executable.read(input).floats }
+    return gradients
   }
 
-  /// The gradients of all scores in the last step, but for a factor: what it added to Adam's first moments.
-  func gradients(after before: [Float]) async throws -> [Float] {
-    let decay = Adam(learningRate: 0).beta1
-    return zip(try await firstMoments(), before).map { $0 - decay * $1 }
+  private var firstMoments: [ValueID] {
+    step.program.graph.inputs.filter { step.program.graph[$0].name.hasSuffix("/first moment") }
   }
 
   /// Goes on from where another one is.

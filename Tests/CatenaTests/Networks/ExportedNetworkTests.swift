@@ -73,7 +73,7 @@ struct ExportedNetworkTests {
   @Test(
     "sliced networks run in onnxruntime", .enabled(if: Peer.availability.isPresent, "\(Peer.availability.reason)"))
   func written() async throws {
-    let folder = try PeerFolder()
+    let folder = try TemporaryFolder()
     var jobs: [Peer.ONNXJob] = []
     var expected: [Tensor] = []
     for network in ExportedNetwork.all {

@@ -12,6 +12,19 @@ struct GatedObjective {
   /// What is gated.
   let sites: GateSites
 
+  /// Where the derivative jumps: rectifiers, clips and maximum pools.
+  let kinks: [Kink]
+
+  /// A place where the network is not smooth.
+  struct Kink {
+    /// The ONNX name of what the node computes.
+    let name: String
+    /// What tells the side: an activation's own results, or what a pool reads.
+    let value: ValueID
+    /// The bounds of an activation; `nil` for a pool.
+    let bounds: (minimum: Float, maximum: Float?)?
+  }
+
   /// What a run gives; the names are those of the peer's file.
   static let names = ["kl", "logits", "grad_input", "grad_a", "grad_c"]
 
@@ -20,6 +33,16 @@ struct GatedObjective {
     sites = network.gateSites()
     gated = try network.gated(sites)
     graph = gated.graph
+    kinks = graph.nodes.compactMap { [graph] node in
+      let name = graph[node.outputs[0]].name
+      switch node.operation {
+      case .unary(.relu): return Kink(name: name, value: node.outputs[0], bounds: (0, nil))
+      case .unary(.clip(let minimum, let maximum)):
+        return Kink(name: name, value: node.outputs[0], bounds: (minimum, maximum))
+      case .pool(let pool) where pool.kind == .maximum: return Kink(name: name, value: node.inputs[0], bounds: nil)
+      default: return nil
+      }
+    }
     input = network.inputs[0]
     dense = network.outputs[0]
     let logits = graph.outputs[0]
@@ -38,15 +61,17 @@ struct GatedObjective {
     values = [divergence, logits] + sources.compactMap { derivative.gradients[$0] }
   }
 
-  /// Runs it on samples; the target is the dense network's.
+  /// Runs it on samples; the target is the dense network's. `sides` are the values of the kinks, in their order, where
+  /// they are asked for.
   func results(
-    _ network: Graph, _ samples: Tensor, _ scores: Tensor, _ blockScores: Tensor?, on backend: any Backend
-  ) async throws -> [String: Tensor] {
+    _ network: Graph, _ samples: Tensor, _ scores: Tensor, _ blockScores: Tensor?, withSides: Bool = false,
+    on backend: any Backend
+  ) async throws -> (results: [String: Tensor], sides: [Tensor]) {
     let logits = try await Run.values([dense], of: network, [input: samples], on: backend)[0]
     let target = Tensor(rows: logits.rows.map { logProbabilities($0).map(Float.init) })
     let inputs = inputs(samples, scores, blockScores, target: target)
-    let found = try await Run.values(values, of: graph, inputs, on: backend)
-    return Dictionary(uniqueKeysWithValues: zip(Self.names, found))
+    let found = try await Run.values(values + (withSides ? kinks.map(\.value) : []), of: graph, inputs, on: backend)
+    return (Dictionary(uniqueKeysWithValues: zip(Self.names, found)), Array(found.dropFirst(values.count)))
   }
 
   /// The same graph by the literal kernels in double precision, towards a given target.

@@ -11,7 +11,7 @@ struct NetworkLogitsTests {
   func logits(of network: AssetNetwork) async throws {
     let (input, classes) = try network.input()
     let found = try await Run.logits(of: network.model(), input)
-    let folder = try PeerFolder()
+    let folder = try TemporaryFolder()
     let job = Peer.ONNXJob(model: network.path, input: try folder.write(input, "input"), output: "logits")
     let expected = try await Peer.onnxruntime([job], in: folder)[0]
     let comparison = LogitComparison(found, expected)
@@ -33,7 +33,7 @@ struct NetworkLogitsTests {
   func inputs(of network: AssetNetwork) async throws {
     let count = 50
     let found = try network.input(limit: count).tensor
-    let folder = try PeerFolder()
+    let folder = try TemporaryFolder()
     try await Peer.run(
       "accuracy.py", [network.path, network.images.path, "--limit", "\(count)", "--out", folder.path])
     let expected = try folder.read("\(network.name).input")

@@ -22,7 +22,7 @@ struct NetworkSlicingTests {
     let graph = try model.graph(batch: input.shape[0])
     let sites = graph.gateSites()
     let gated = try await GatedNetwork(graph, sites, input: input)
-    let folder = try PeerFolder()
+    let folder = try TemporaryFolder()
     let inputFile = try folder.write(input, "input")
     var slices: [Slice] = []
     for choice in UnitMask.Choice.allCases {
