@@ -12,10 +12,6 @@ import Foundation
 ///
 ///     S = sigmoid((a - tau) / T),  alpha = sigmoid(c T0 / T^2),  mean of alpha S = aim(t)
 ///
-/// While gates lie in between, both distributions are those of logits divided by a softness, which falls geometrically to
-/// 1 until the straight phase. A network that is sure of its class has next to no gradient of the plain divergence:
-/// units would be given up that only its margin depends on, until little of it is left.
-///
 /// The offset tau holds the constraint at every step, so that units compete and none has to be chosen a lambda for: the
 /// multiplier of the constraint, lambda = -sum of g S' / sum of alpha S' (g the gradient of the KL with respect to S),
 /// follows from the gradients. The logarithm of the aim falls to that of `keep`, the temperature T geometrically. Every
@@ -31,9 +27,10 @@ import Foundation
 ///
 /// The straight phase ends the search: gates are exactly 1 or 0, S = 1 where min(a, b) >= tau, so that the KL is the
 /// binary chain's. b is the highest offset at which the unit's branch has units in all layers that it needs: a branch
-/// without, which the chain leaves out, is left out in the step, and takes no part of the budget. The gradient with respect to *all* gates, those that are 0 too, moves the scores as if S were
-/// sigmoid((a - tau) / W) (the straight-through estimator, Bengio et al. 2013), by steps that fall linearly to 0. The
-/// offset is where the number of units that are on is the aim; branches stay as they are.
+/// without, which the chain leaves out, is left out in the step, and takes no part of the budget. The gradient with
+/// respect to *all* gates, those that are 0 too, moves the scores as if S were sigmoid((a - tau) / W) (the
+/// straight-through estimator, Bengio et al. 2013), by steps that fall linearly to 0. The offset is where the number of
+/// units that are on is the aim; branches stay as they are.
 package struct ChainProgram {
   /// Which part of a search a program runs.
   package enum Phase: Sendable, Hashable, CaseIterable { case soft, settled, straight }
@@ -84,7 +81,7 @@ package struct ChainProgram {
       network: network, regions: regions, settings: settings, phase: phase,
       allUnits: allUnits ?? network.sites.unitCount)
     let divergence = try builder.addDivergence()
-    let gradients = try builder.addGradients(of: phase == .straight ? divergence : builder.addSoftenedDivergence())
+    let gradients = try builder.addGradients(of: divergence)
     let total = try builder.accumulated(divergence, name: "divergence")
     try builder.addUpdates(gradients)
     try builder.addClock()
@@ -205,30 +202,14 @@ private struct StepBuilder {
 
   /// KL(p || p_gated), weighted and summed per region.
   mutating func addDivergence() throws(GraphError) -> ValueID {
-    try divergence(from: target, to: graph.add(.logSoftmax(axes: [1]), logits), name: "divergence")
-  }
-
-  /// The same of logits divided by the softness of this step.
-  mutating func addSoftenedDivergence() throws(GraphError) -> ValueID {
-    let progress = try graph.scaled(schedule.step, by: 1 / Double(settings.softSteps))
-    let left = try graph.subtract(graph.scalar(1, like: progress), progress)
-    let factor = try graph.add(
-      .unary(.exponential), graph.scaled(left, by: -log(Double(settings.firstSoftness))))
-    let dense = try graph.add(.logSoftmax(axes: [1]), graph.multiply(target, factor))
-    let gated = try graph.add(.logSoftmax(axes: [1]), graph.multiply(logits, factor))
-    return try divergence(from: dense, to: gated, name: "softened divergence")
-  }
-
-  private mutating func divergence(
-    from target: ValueID, to logGated: ValueID, name: String
-  ) throws(GraphError) -> ValueID {
     let samples = graph.shape(logits)[0]
+    let logGated = try graph.add(.logSoftmax(axes: [1]), logits)
     let probabilities = try graph.add(.unary(.exponential), target)
     let terms = try graph.multiply(probabilities, graph.subtract(target, logGated))
     let perSample = try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: false)), terms)
     let weighted = try graph.multiply(perSample, sampleWeights)
     let perRegion = try graph.add(.reshape([regions, samples / regions]), weighted)
-    return try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: false)), perRegion, name: name)
+    return try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: false)), perRegion, name: "divergence")
   }
 
   /// The gradient of the divergence with respect to the gates, summed over the chunks of a region so far.
@@ -256,7 +237,8 @@ private struct StepBuilder {
   /// Projects the gradients onto the constraint and lets Adam follow them; then moves the offset.
   mutating func addUpdates(_ gradients: (units: ValueID, blocks: ValueID?)) throws(GraphError) {
     let slopes = try unitSlopes()
-    let costs = try costsOfUnits()
+    let alphaOfUnit = try alphaOfUnits()
+    let costs = try costsOfUnits(alphaOfUnit)
     let reach = try sumOfUnits(graph.multiply(costs, slopes))
     // Gates that are all 0 or 1 leave nothing to choose; the bound keeps the multiplier finite.
     let bounded = try graph.add(.binary(.maximum), reach, graph.scalar(1e-6, like: reach))
@@ -270,7 +252,7 @@ private struct StepBuilder {
       if let blockScores = gated.blockScores {
         carries.append(.init(from: try graph.add(.identity, blockScores), to: blockScores))
       }
-      return try addExactOffset(scores, alphaOfUnits())
+      return try addExactOffset(scores, alphaOfUnit)
     }
     if let blockScores = gated.blockScores, let alphas = gated.blockGates, let gradient = gradients.blocks {
       let sizes = try graph.add(.matmul, gated.unitGates, membership(transposed: false), name: "units of blocks")
@@ -321,10 +303,9 @@ private struct StepBuilder {
 
   /// What a unit costs while it is on, R x U or a scalar: alpha of its block, 1 outside blocks; in the straight phase
   /// nothing where its branch carries nothing.
-  private mutating func costsOfUnits() throws(GraphError) -> ValueID {
-    let alphas = try alphaOfUnits()
-    guard phase == .straight, let limits = try graph.branchLimits(gated.scores, gated.sites) else { return alphas }
-    return try graph.multiply(alphas, graph.isAtLeast(limits, schedule.offset))
+  private mutating func costsOfUnits(_ alphaOfUnit: ValueID) throws(GraphError) -> ValueID {
+    guard phase == .straight, let limits = try graph.branchLimits(gated.scores, gated.sites) else { return alphaOfUnit }
+    return try graph.multiply(alphaOfUnit, graph.isAtLeast(limits, schedule.offset))
   }
 
   /// alpha of each unit's block, 1 outside blocks; R x U or a scalar.

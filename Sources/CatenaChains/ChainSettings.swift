@@ -43,9 +43,6 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var lastTemperature: Float = 0.1
   /// The part of the steps in which it does.
   public var coolingEnd: Double = 0.4
-  /// What logits are divided by in the first step's objective; it falls geometrically to 1 until the steps with gates of
-  /// exactly 0 and 1 (see `ChainProgram`).
-  public var firstSoftness: Float = 4
   /// The fraction of units aimed at in the first step.
   public var firstSize: Float = 0.95
   /// The part of the steps in which the logarithm of the size aimed at falls to that of the request, as

@@ -114,14 +114,12 @@ struct OpenCLTests {
   /// that begin apart. With the published settings the processor does not find its own chains again when its input
   /// moves by one rounding error (2^-22): errors grow with every step, and cold gates turn them into decisions. Here it
   /// does, so that what differs is the device's doing.
-  /// Logits are not softened: so early one unit of some forty that lay on the border then took three images with it.
   private static var steadySettings: ChainSettings {
     var settings = ChainSettings()
     settings.steps = 60
     settings.initialNoise = 0.3
     settings.lastTemperature = 0.2
     settings.straightPart = 0
-    settings.firstSoftness = 1
     return settings
   }
 

@@ -107,9 +107,8 @@ struct LiteralStep {
     let units = all.map(\.units)
     let blocks = all.map(\.blocks)
     divergences = try divergence(units, blocks)
-    let softness = phase == .straight ? 1 : pow(Double(settings.firstSoftness), 1 - Double(steps) / Double(softSteps))
-    let unitGradients = try gradients(of: units) { try divergence($0, blocks, softness) }
-    let blockGradients = try gradients(of: blocks) { try divergence(units, $0, softness) }
+    let unitGradients = try gradients(of: units) { try divergence($0, blocks) }
+    let blockGradients = try gradients(of: blocks) { try divergence(units, $0) }
     sizes = []
     for region in states.indices {
       update(region, units[region], blocks[region], unitGradients[region], blockGradients[region])
@@ -220,10 +219,8 @@ struct LiteralStep {
     return gradients
   }
 
-  /// KL(p || p_gated) of logits divided by `softness`, the mean over the samples of each region.
-  private func divergence(
-    _ units: [[Double]], _ blocks: [[Double]], _ softness: Double = 1
-  ) throws -> [Double] {
+  /// KL(p || p_gated), the mean over the samples of each region.
+  private func divergence(_ units: [[Double]], _ blocks: [[Double]]) throws -> [Double] {
     func table(_ rows: [[Double]]) -> Tensor {
       Tensor(doubles: Array(rows.joined()), shape: [rows.count, rows[0].count], elementType: .float64)
     }
@@ -231,28 +228,21 @@ struct LiteralStep {
     if let blockScores = gated.blockScores { inputs[blockScores] = table(blocks) }
     let output = gated.graph.outputs[0]
     let rows = Self.logSoftmax(
-      rows: try Reference.run(gated.graph, inputs: inputs, precision: .double, values: [output])[output],
-      softness: softness)
-    let divergences = zip(dense.map { Self.logSoftmax($0, softness) }, rows).map { p, q in
-      zip(p, q).map { exp($0) * ($0 - $1) }.reduce(0, +)
-    }
+      rows: try Reference.run(gated.graph, inputs: inputs, precision: .double, values: [output])[output])
+    let divergences = zip(dense, rows).map { p, q in zip(p, q).map { exp($0) * ($0 - $1) }.reduce(0, +) }
     let perRegion = divergences.count / keep.count
     return keep.indices.map { region in
       divergences[region * perRegion..<(region + 1) * perRegion].reduce(0, +) / Double(perRegion)
     }
   }
 
-  private static func logSoftmax(rows logits: Tensor?, softness: Double = 1) -> [[Double]] {
+  private static func logSoftmax(rows logits: Tensor?) -> [[Double]] {
     guard let logits else { return [] }
     let width = logits.shape[1]
     return (0..<logits.shape[0]).map { row in
-      logSoftmax(Array(logits.doubles[row * width..<(row + 1) * width]), softness)
+      let values = Array(logits.doubles[row * width..<(row + 1) * width])
+      let logSum = log(values.map { exp($0) }.reduce(0, +))
+      return values.map { $0 - logSum }
     }
-  }
-
-  private static func logSoftmax(_ logits: [Double], _ softness: Double) -> [Double] {
-    let values = logits.map { $0 / softness }
-    let logSum = log(values.map { exp($0) }.reduce(0, +))
-    return values.map { $0 - logSum }
   }
 }
