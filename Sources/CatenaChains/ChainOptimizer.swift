@@ -111,7 +111,7 @@ package final class ChainOptimizer: Sendable {
     return zip(units, blocks).map { units, blocks in
       ScoreSnapshot(
         step: count, unitGates: units.scattered(to: stage.units, count: batches.unitCount),
-        blockGates: blocks.scattered(to: stage.blocks, count: batches.blockCount))
+        blockGates: blocks.scattered(to: stage.blocks, count: batches.blockCount), isBinary: step.phase == .straight)
     }
   }
 

@@ -25,14 +25,18 @@ import Foundation
 /// measure: the gates that the network depends on most give in as soon as others, while those can still follow. rho
 /// grows with the cube of the steps, until no gradient holds against it.
 ///
-/// The straight phase ends the search: gates are exactly 1 or 0, S = 1 where a >= tau, so that the KL is the binary
-/// chain's. Its gradient with respect to *all* gates, those that are 0 too, moves the scores as if S were
-/// sigmoid((a - tau) / W) (the straight-through estimator, Bengio et al. 2013), by steps that fall linearly to 0. The
-/// offset is where the number of units that are on is the aim; branches stay as they are.
+/// The straight phase ends the search: gates are exactly 1 or 0, S = 1 where min(a, b) >= tau, so that the KL is the
+/// binary chain's. b is the highest offset at which the unit's branch has units in all layers that it needs: a branch
+/// without, which the chain leaves out, is left out in the step, and takes no part of the budget. The gradient with
+/// respect to *all* gates, those that are 0 too, moves the scores as if S were sigmoid((a - tau) / W) (the
+/// straight-through estimator, Bengio et al. 2013), by steps that fall linearly to 0. The offset is where the number of
+/// units that are on is the aim; branches stay as they are.
 package struct ChainProgram {
   /// Which part of a search a program runs.
   package enum Phase: Sendable, Hashable, CaseIterable { case soft, settled, straight }
 
+  /// Which part this one runs.
+  let phase: Phase
   /// What is compiled.
   package let program: Program
   /// Input: samples, N first.
@@ -82,6 +86,7 @@ package struct ChainProgram {
     try builder.addUpdates(gradients)
     try builder.addClock()
     let gated = builder.gated
+    self.phase = phase
     builder.graph.outputs =
       [total, builder.size, builder.reportedGates] + (gated.blockGates.map { [$0] } ?? [])
       + builder.carries.map(\.output)
@@ -157,7 +162,8 @@ private struct StepBuilder {
         case .soft, .settled:
           let shifted = try graph.subtract(scores, schedule.offset)
           return try graph.add(.unary(.sigmoid), graph.divide(shifted, schedule.temperature))
-        case .straight: return try graph.isAtLeast(scores, schedule.offset)
+        case .straight:
+          return try graph.isAtLeast(graph.scoresInBranches(scores, network.sites), schedule.offset)
         }
       },
       blockParametrization: GateParametrization { scores, graph throws(GraphError) in
@@ -232,12 +238,13 @@ private struct StepBuilder {
   mutating func addUpdates(_ gradients: (units: ValueID, blocks: ValueID?)) throws(GraphError) {
     let slopes = try unitSlopes()
     let alphaOfUnit = try alphaOfUnits()
-    let reach = try sumOfUnits(graph.multiply(alphaOfUnit, slopes))
+    let costs = try costsOfUnits(alphaOfUnit)
+    let reach = try sumOfUnits(graph.multiply(costs, slopes))
     // Gates that are all 0 or 1 leave nothing to choose; the bound keeps the multiplier finite.
     let bounded = try graph.add(.binary(.maximum), reach, graph.scalar(1e-6, like: reach))
     let pull = try sumOfUnits(graph.multiply(gradients.units, slopes))
     let multiplier = try graph.add(.unary(.negate), graph.divide(pull, bounded), name: "lambda")
-    let projected = try graph.sum(gradients.units, graph.multiply(multiplier, alphaOfUnit))
+    let projected = try graph.sum(gradients.units, graph.multiply(multiplier, costs))
     let scores = try addAdam(
       gated.scores, gradient: graph.multiply(projected, slopes), rate: unitRate(),
       drift: phase == .settled ? binarising() : nil)
@@ -292,6 +299,13 @@ private struct StepBuilder {
 
   private mutating func sumOfUnits(_ value: ValueID) throws(GraphError) -> ValueID {
     try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: true)), value)
+  }
+
+  /// What a unit costs while it is on, R x U or a scalar: alpha of its block, 1 outside blocks; in the straight phase
+  /// nothing where its branch carries nothing.
+  private mutating func costsOfUnits(_ alphaOfUnit: ValueID) throws(GraphError) -> ValueID {
+    guard phase == .straight, let limits = try graph.branchLimits(gated.scores, gated.sites) else { return alphaOfUnit }
+    return try graph.multiply(alphaOfUnit, graph.isAtLeast(limits, schedule.offset))
   }
 
   /// alpha of each unit's block, 1 outside blocks; R x U or a scalar.
@@ -390,6 +404,7 @@ private struct StepBuilder {
     let aim = try graph.scaled(aim(), by: Double(allUnits))
     // Guards against the rounding of the aim, which is whole in the straight phase.
     let largest = try graph.sum(aim, graph.scalar(0.01, like: aim))
+    let counted = phase == .straight ? try graph.scoresInBranches(scores, gated.sites) : scores
     var width = 1.0
     // The highest offset tried; every bisection goes down by its width unless the chain was too large there.
     var found = try graph.sum(schedule.offset, graph.scalar(width, like: schedule.offset))
@@ -397,8 +412,8 @@ private struct StepBuilder {
       let lower = try graph.subtract(found, graph.scalar(width, like: found))
       let gates =
         phase == .straight
-        ? try graph.isAtLeast(scores, lower)
-        : try graph.add(.unary(.sigmoid), graph.divide(graph.subtract(scores, lower), schedule.temperature))
+        ? try graph.isAtLeast(counted, lower)
+        : try graph.add(.unary(.sigmoid), graph.divide(graph.subtract(counted, lower), schedule.temperature))
       let count = try sumOfUnits(graph.multiply(gates, alphaOfUnit))
       let fits = try graph.isAtLeast(largest, count)
       found = try graph.subtract(found, graph.scaled(fits, by: width))
@@ -440,7 +455,7 @@ extension Graph {
   }
 
   /// 1 where `left` >= `right`, 0 elsewhere.
-  fileprivate mutating func isAtLeast(_ left: ValueID, _ right: ValueID) throws(GraphError) -> ValueID {
+  mutating func isAtLeast(_ left: ValueID, _ right: ValueID) throws(GraphError) -> ValueID {
     try indicator(add(.binary(.greaterOrEqual), left, right), like: left)
   }
 

@@ -8,12 +8,16 @@ public struct ScoreSnapshot: Sendable, Hashable {
   public var unitGates: [Float]
   /// alpha of every block.
   public var blockGates: [Float]
+  /// Whether the step itself ran with gates of exactly 0 and 1. Then `unitGates` say no more than which units were on,
+  /// above one half, and in which order units come.
+  public var isBinary: Bool
 
   /// Gates after `step` steps.
-  public init(step: Int, unitGates: [Float], blockGates: [Float]) {
+  public init(step: Int, unitGates: [Float], blockGates: [Float], isBinary: Bool = false) {
     self.step = step
     self.unitGates = unitGates
     self.blockGates = blockGates
+    self.isBinary = isBinary
   }
 }
 
@@ -23,7 +27,7 @@ public struct ChainSelection: Sendable, Hashable {
   public var units: [Bool]
   /// Whether each residual branch is kept.
   public var blocks: [Bool]
-  /// S of each unit, 0 for units that are not kept.
+  /// S of each unit, 1 where the search ran with gates of exactly 0 and 1, 0 for units that are not kept.
   public var unitFactors: [Float]
   /// alpha of each branch, 0 for branches that are not kept.
   public var blockFactors: [Float]
@@ -155,7 +159,7 @@ public struct ChainSelector: Sendable {
     }
     return ChainSelection(
       units: units, blocks: blocks,
-      unitFactors: units.indices.map { units[$0] ? snapshot.unitGates[$0] : 0 },
+      unitFactors: units.indices.map { units[$0] ? snapshot.isBinary ? 1 : snapshot.unitGates[$0] : 0 },
       blockFactors: blocks.indices.map { blocks[$0] ? snapshot.blockGates[$0] : 0 })
   }
 

@@ -96,6 +96,19 @@ struct SelectionTests {
     }
   }
 
+  @Test("a chain of a step with hard gates has the factors that the step ran with", arguments: BranchRepair.allCases)
+  func factorsOfHardGates(repair: BranchRepair) throws {
+    let sites = try Structure.residual.network().sites
+    var snapshot = snapshots(of: sites, count: 1)[0]
+    snapshot.isBinary = true
+    snapshot.blockGates = sites.blocks.map { _ in 1 }
+    let selector = ChainSelector(sites: sites)
+    for selection in [selector.hardChain(of: snapshot, repair), selector.largest(6, of: snapshot, repair)] {
+      #expect(selection.unitFactors == selection.units.map { $0 ? 1 : 0 })
+      #expect(selection.blockFactors == selection.blocks.map { $0 ? 1 : 0 })
+    }
+  }
+
   /// Counted by hand from the networks' definitions.
   @Test(
     "the smallest chain has one unit per layer of the shortest path",

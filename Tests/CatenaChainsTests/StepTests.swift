@@ -43,6 +43,42 @@ struct StepTests {
     try await check(structure, .settled, backend: ReferenceBackend(), tolerance: 2e-5)
   }
 
+  /// Where a branch has no unit left in a layer that it needs, its other units are neither in the step nor in its size.
+  @Test("of hard gates runs and counts the chain that its snapshot marks", arguments: Structure.allCases)
+  func hardChains(structure: Structure) async throws {
+    let model = try structure.model(batch: 4)
+    let network = try ChainNetwork(model: model, batch: 4)
+    let selector = ChainSelector(sites: network.sites)
+    let evaluator = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
+    let region = try noise(4, sample: [2, 5, 5], seed: 1)
+    let dense = try await evaluator.denseLogits(of: region)
+    var leftOut = 0
+    for seed in 0..<8 {
+      var settings = ChainSettings.short(steps: 8)
+      settings.initialNoise = 0.5
+      settings.straightPart = 0.9
+      settings.seed = UInt64(seed)
+      let optimizer = try await optimizer(model, [region], keep: [0.4], settings: settings, phase: .straight)
+      // The second step is the first one after the offset was set to the budget.
+      for step in 1...3 {
+        try await optimizer.advance(by: 1)
+        guard step > 1, let state = try await optimizer.state().first else { continue }
+        let snapshot = try await optimizer.snapshots(atStep: step)[0]
+        // A chain always has a path; a step need not.
+        let kept = snapshot.unitGates.map { $0 > 0.5 }
+        guard
+          network.sites.unitOffsets.first.map({ kept[$0..<$0 + network.sites.layers[0].count].contains(true) }) ?? false
+        else { continue }
+        let chain = selector.hardChain(of: snapshot)
+        let found = Fidelity(dense: dense, chain: try await evaluator.binaryLogits(of: region, chain))
+        #expect(abs(state.divergence - found.divergence) <= 1e-4 * max(found.divergence, 0.01), "seed \(seed)")
+        #expect(abs(state.size * Double(kept.count) - Double(chain.keptCount)) <= 1e-3, "seed \(seed)")
+        leftOut += zip(kept, chain.units).count { $0 && !$1 }
+      }
+    }
+    #expect(leftOut > 0, "no branch of any seed is half empty")
+  }
+
   private func check(
     _ structure: Structure, _ phase: ChainProgram.Phase = .soft, backend: any Backend, tolerance: Double
   ) async throws {

@@ -34,6 +34,8 @@ struct LiteralStep {
   private let dense: [[Double]]
   /// The block of every unit.
   private let blockOfUnit: [Int?]
+  /// Per unit, the units of each layer of its branch and of those around it; every one of them is on the only path.
+  private let companions: [[Range<Int>]]
 
   /// The step of a network whose batch holds as many samples of every region.
   init(
@@ -46,6 +48,15 @@ struct LiteralStep {
     self.samples = samples
     gated = try network.graph.gated(network.sites, regions: keep.count, parametrization: .identity)
     blockOfUnit = network.sites.layers.flatMap { [Int?](repeating: $0.block, count: $0.count) }
+    let (sites, offsets) = (network.sites, network.sites.unitOffsets)
+    companions = blockOfUnit.map { block in
+      guard let block else { return [] }
+      let around = sites.blocks.indices.filter {
+        $0 == block || sites.blocks[$0].nodes.contains(sites.blocks[block].add)
+      }
+      return sites.layers.indices.filter { sites.layers[$0].block.map(around.contains) ?? false }
+        .map { offsets[$0]..<(offsets[$0] + sites.layers[$0].count) }
+    }
     let output = network.graph.outputs[0]
     let logits = try Reference.run(
       network.graph, inputs: [network.graph.inputs[0]: samples], precision: .double)[output]
@@ -70,8 +81,20 @@ struct LiteralStep {
     switch phase {
     case .soft: return (soft, state.blocks.map { sigmoid($0 / blockTemperature(state)) })
     case .settled: return (soft, settled)
-    case .straight: return (state.units.map { $0 >= state.offset ? 1 : 0 }, settled)
+    case .straight: return (scoresInBranches(state.units).map { $0 >= state.offset ? 1 : 0 }, settled)
     }
+  }
+
+  /// The scores, no higher than the best one of any layer that the unit needs.
+  private func scoresInBranches(_ scores: [Double]) -> [Double] {
+    zip(scores, companions).map { score, layers in
+      layers.map { layer in layer.map { scores[$0] }.max() ?? score }.reduce(score, min)
+    }
+  }
+
+  /// Whether each unit's branch has units in all layers that it needs.
+  private func carries(_ state: State) -> [Bool] {
+    companions.map { layers in layers.allSatisfy { layer in layer.contains { state.units[$0] >= state.offset } } }
   }
 
   private func blockTemperature(_ state: State) -> Double {
@@ -106,11 +129,14 @@ struct LiteralStep {
       case .straight:
         state.units.map { sigmoid(($0 - state.offset) / width) }.map { $0 * (1 - $0) / width }
       }
-    let reach = max(zip(alphaOfUnit, slopes).map(*).reduce(0, +), 1e-6)
+    let costs =
+      phase == .straight
+      ? zip(alphaOfUnit, carries(state)).map { $1 ? $0 : 0 } : alphaOfUnit
+    let reach = max(zip(costs, slopes).map(*).reduce(0, +), 1e-6)
     let multiplier = -zip(gradients, slopes).map(*).reduce(0, +) / reach
 
     var total: [Double] = []
-    for unit in gates.indices { total.append((gradients[unit] + multiplier * alphaOfUnit[unit]) * slopes[unit]) }
+    for unit in gates.indices { total.append((gradients[unit] + multiplier * costs[unit]) * slopes[unit]) }
     for block in alphas.indices {
       let members = gates.indices.filter { blockOfUnit[$0] == block }.map { gates[$0] }
       let slope = alphas[block] * (1 - alphas[block]) / blockTemperature(state)
@@ -158,7 +184,8 @@ struct LiteralStep {
       state.offset = high
     case .straight:
       // Just above the largest score that the budget leaves out.
-      let counted = state.units.indices.filter { alphaOfUnit[$0] == 1 }.map { state.units[$0] }.sorted(by: >)
+      let scores = scoresInBranches(state.units)
+      let counted = scores.indices.filter { alphaOfUnit[$0] == 1 }.map { scores[$0] }.sorted(by: >)
       let count = Int(keep[region] * Double(gates.count) + 0.01)
       state.offset = counted[count] + 1e-6
     }
