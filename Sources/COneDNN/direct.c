@@ -32,7 +32,7 @@ typedef struct {
   band_shape bands[MAX_PHASES];
   int64_t units, columns;
   // The distance of a run of taps in a band.
-  int64_t run_offsets[MAX_TAPS];
+  int32_t run_offsets[MAX_TAPS];
   // Vectors along the source's channels instead of the results.
   bool is_dot;
   product_operands at;
@@ -76,14 +76,6 @@ static bool prefers_dots(const tap_plan *plan, const catena_implicit_gemm *probl
     && cycles(plan, problem, true) < cycles(plan, problem, false);
 }
 
-double catena_direct_cycles(const catena_implicit_gemm *problem) {
-  if (!catena_implicit_gemm_is_possible(problem) || problem->destination_width == 1) return INFINITY;
-  tap_plan plan = taps_of(problem);
-  bool is_dot = prefers_dots(&plan, problem);
-  bool is_shallow = !is_pointwise(&plan, problem) && deepest(&plan, problem->source_channels) <= MAX_DEPTH;
-  return is_dot || is_shallow ? cycles(&plan, problem, is_dot) : INFINITY;
-}
-
 static band_shape band_of(const direct_step *step, const phase *at, int32_t threads) {
   const catena_implicit_gemm *problem = &step->problem;
   int64_t top = 0, bottom = 0, left = 0, right = 1;
@@ -120,7 +112,7 @@ static direct_step plan_of(const catena_implicit_gemm *problem, int32_t threads)
     for (int32_t number = at->first_run; number < at->first_run + at->run_count; number++) {
       tap_run run = step.plan.runs[number];
       step.run_offsets[number] =
-        ((run.row - band.top) * band.width + run.column - band.left) * problem->source_channels;
+        (int32_t)(((run.row - band.top) * band.width + run.column - band.left) * problem->source_channels);
     }
     floats = catena_maximum(floats, band_lines(&step, &band) * band.width * problem->source_channels);
     step.units += problem->batch * band.count;
@@ -129,6 +121,16 @@ static direct_step plan_of(const catena_implicit_gemm *problem, int32_t threads)
   // A dot product reads whole vectors.
   step.bytes_per_thread = (size_t)rounded_up(floats + LANES, LANES) * sizeof(float);
   return step;
+}
+
+double catena_direct_cycles(const catena_implicit_gemm *problem) {
+  if (!catena_implicit_gemm_is_possible(problem) || problem->destination_width == 1) return INFINITY;
+  direct_step step = plan_of(problem, 1);
+  // Offsets are kept in 32 bits.
+  if (step.bytes_per_thread > INT32_MAX) return INFINITY;
+  const tap_plan *plan = &step.plan;
+  bool is_shallow = !is_pointwise(plan, problem) && deepest(plan, problem->source_channels) <= MAX_DEPTH;
+  return step.is_dot || is_shallow ? cycles(plan, problem, step.is_dot) : INFINITY;
 }
 
 size_t catena_direct_scratch_bytes(const catena_implicit_gemm *problem, int32_t threads) {

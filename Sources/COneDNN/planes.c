@@ -36,7 +36,7 @@ typedef struct {
   // Results in all groups but the last, which may have fewer.
   int64_t group;
   // The distance of a tap in the planes.
-  int64_t tap_offsets[MAX_TAPS];
+  int32_t tap_offsets[MAX_TAPS];
   product_operands at;
   char *scratch;
   size_t bytes_per_thread;
@@ -61,7 +61,8 @@ static plane_shape shape_of(const planes_step *step, const phase *at, int32_t th
   }
   plane_shape shape = {.top = top, .left = left, .reach = (bottom - top) / plan->source_row_step};
   shape.pitch = at->columns + (right - left) / plan->source_column_step;
-  int64_t fitting = BAND_BYTES / (line_floats(step, &shape) * (int64_t)sizeof(float)) - shape.reach;
+  int64_t line_bytes = line_floats(step, &shape) * (int64_t)sizeof(float);
+  int64_t fitting = BAND_BYTES / catena_maximum(line_bytes, 1) - shape.reach;
   int64_t share = (step->problem.batch * at->rows + threads - 1) / threads;
   shape.rows = catena_maximum(catena_minimum(fitting, catena_minimum(at->rows, share)), 1);
   shape.count = (at->rows + shape.rows - 1) / shape.rows;
@@ -92,8 +93,9 @@ static planes_step plan_of(const catena_implicit_gemm *problem, int32_t threads)
         int64_t across = plan->runs[number].column + j - shape.left;
         int64_t remainder =
           down % plan->source_row_step * plan->source_column_step + across % plan->source_column_step;
-        step.tap_offsets[tap++] = remainder * problem->source_channels * shape.plane
-          + down / plan->source_row_step * shape.pitch + across / plan->source_column_step;
+        step.tap_offsets[tap++] = (int32_t)(
+          remainder * problem->source_channels * shape.plane + down / plan->source_row_step * shape.pitch
+          + across / plan->source_column_step);
       }
     }
     int64_t planes = plan->source_row_step * plan->source_column_step * problem->source_channels;
@@ -122,7 +124,8 @@ double catena_planes_cycles(const catena_implicit_gemm *problem) {
   bool is_deep = deepest(&plan, problem->source_channels) > MAX_DEPTH;
   if (!catena_implicit_gemm_is_possible(problem) || is_deep || is_pointwise(&plan, problem)) return INFINITY;
   planes_step step = plan_of(problem, 1);
-  if (!has_groups(&step)) return INFINITY;
+  // Offsets are kept in 32 bits.
+  if (!has_groups(&step) || step.bytes_per_thread > INT32_MAX) return INFINITY;
   int64_t channels = problem->source_channels, results = problem->destination_channels;
   int64_t groups = quotient_rounded_up(results, step.group);
   // Copying sixteen pixels of the source, and storing one of the results: whole pixels overrun, parts do not.

@@ -24,14 +24,14 @@ typedef struct {
   int32_t phase_count;
   phase phases[MAX_PHASES];
   tap_run runs[MAX_TAPS];
-  int32_t kernel_positions[MAX_TAPS];
+  uint8_t kernel_positions[MAX_TAPS];
   int64_t row_step, column_step, source_row_step, source_column_step;
 } tap_plan;
 
 CATENA_INLINE void append_tap(
   tap_plan *plan, phase *at, int32_t row, int32_t column, int32_t kernel_position, int32_t number
 ) {
-  plan->kernel_positions[number] = kernel_position;
+  plan->kernel_positions[number] = (uint8_t)kernel_position;
   tap_run *last = at->run_count > 0 ? &plan->runs[at->first_run + at->run_count - 1] : NULL;
   at->taps += 1;
   if (last != NULL && last->row == row && last->column + last->taps == column) {
