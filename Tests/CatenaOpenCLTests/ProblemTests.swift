@@ -27,8 +27,8 @@ struct ProblemTests {
     }
   }
 
-  /// No kernel reads memory that was never written, or nothing comes of it: in memory with all bits set results are the
-  /// same.
+  /// In new memory with all bits set results are the same. The pool hands one problem's memory on to the next, so that
+  /// this sees reads of unwritten memory in a buffer's first use only.
   @Test func memoryThatWasNeverWrittenReachesNoResult() async throws {
     await #expect(processExitsWith: .success) {
       let device = try DeviceUnderTest.backend.context.device
