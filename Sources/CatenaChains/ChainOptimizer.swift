@@ -52,6 +52,7 @@ package final class ChainOptimizer: Sendable {
     if batches.isConstant {
       try await write(batches.batches(ofStep: 0)[0])
       try await executable.write(Tensor(scalar: Float(1)), to: step.commit)
+      if let judged = step.judged { try await executable.write(Tensor(scalar: Float(1)), to: judged) }
     }
   }
 
@@ -95,6 +96,9 @@ package final class ChainOptimizer: Sendable {
     if batches.isConstant { return try await executable.run(steps: count) }
     for index in done..<(done + count) {
       let parts = batches.batches(ofStep: index)
+      if let judged = step.judged {
+        try await executable.write(Tensor(scalar: Float(batches.readsRegions(inStep: index) ? 1 : 0)), to: judged)
+      }
       for (position, batch) in parts.enumerated() {
         try await write(batch)
         try await executable.write(Tensor(scalar: Float(position == parts.count - 1 ? 1 : 0)), to: step.commit)
@@ -105,7 +109,21 @@ package final class ChainOptimizer: Sendable {
 
   /// The gates of every region in the last step.
   package func snapshots(atStep count: Int) async throws -> [ScoreSnapshot] {
-    let units = try await executable.read(step.unitGates).rowsOfFloats()
+    try await snapshots(ofUnits: executable.read(step.unitGates).rowsOfFloats(), atStep: count)
+  }
+
+  /// The gates of every region that a chain is to be made of: in the straight phase those of its best step, where one was
+  /// within the budget; else those of the last step.
+  package func bestSnapshots(atStep count: Int) async throws -> [ScoreSnapshot] {
+    var units = try await executable.read(step.unitGates).rowsOfFloats()
+    if let bestGates = step.bestGates {
+      let best = try await executable.read(bestGates).rowsOfFloats()
+      units = zip(best, units).map { best, last in best.contains { $0 > 0 } ? best : last }
+    }
+    return try await snapshots(ofUnits: units, atStep: count)
+  }
+
+  private func snapshots(ofUnits units: [[Float]], atStep count: Int) async throws -> [ScoreSnapshot] {
     var blocks = [[Float]](repeating: [], count: batches.regionCount)
     if let blockGates = step.blockGates { blocks = try await executable.read(blockGates).rowsOfFloats() }
     return zip(units, blocks).map { units, blocks in

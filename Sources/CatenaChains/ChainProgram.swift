@@ -30,7 +30,9 @@ import Foundation
 /// without, which the chain leaves out, is left out in the step, and takes no part of the budget. The gradient with
 /// respect to *all* gates, those that are 0 too, moves the scores as if S were sigmoid((a - tau) / W) (the
 /// straight-through estimator, Bengio et al. 2013), by steps that fall linearly to 0. The offset is where the number of
-/// units that are on is the aim; branches stay as they are.
+/// units that are on is the aim; branches stay as they are. The divergence jumps from step to step, by a factor of ten
+/// where a single unit of the stem goes: the gates of the best step are kept, best as chains are compared: by agreement,
+/// then by divergence.
 package struct ChainProgram {
   /// Which part of a search a program runs.
   package enum Phase: Sendable, Hashable, CaseIterable { case soft, settled, straight }
@@ -47,6 +49,9 @@ package struct ChainProgram {
   package let sampleWeights: ValueID
   /// Input: 1 to update after this run, 0 to go on accumulating gradients (scalar).
   package let commit: ValueID
+  /// Input: 1 in steps that read the regions themselves, 0 in steps that read variants (scalar); `nil` before the straight
+  /// phase.
+  package let judged: ValueID?
   /// Input: 1 for regions that go on, 0 for those that have stopped, R x 1.
   package let active: ValueID
   /// Input: logarithm of the fraction of units aimed at, R x 1.
@@ -57,6 +62,9 @@ package struct ChainProgram {
   package let blockScores: ValueID?
   /// Output: the gates S of the last run, R x U; in the straight phase as nearly hard ones, whose order is the scores'.
   package let unitGates: ValueID
+  /// Carried: what `unitGates` was in the best step of those that were judged and within the budget, R x U; all 0 as long
+  /// as there is none, `nil` before the straight phase.
+  package let bestGates: ValueID?
   /// Output: the gates alpha of the last run, R x B; `nil` without blocks.
   package let blockGates: ValueID?
   /// Output: KL of the last step, summed with the sample weights over its chunks so far, R.
@@ -80,9 +88,11 @@ package struct ChainProgram {
     var builder = try StepBuilder(
       network: network, regions: regions, settings: settings, phase: phase,
       allUnits: allUnits ?? network.sites.unitCount)
-    let divergence = try builder.addDivergence()
+    let divergences = try builder.addDivergences()
+    let divergence = try builder.weightedSums(of: divergences, name: "divergence")
     let gradients = try builder.addGradients(of: divergence)
     let total = try builder.accumulated(divergence, name: "divergence")
+    if phase == .straight { try builder.addBest(divergences) }
     try builder.addUpdates(gradients)
     try builder.addClock()
     let gated = builder.gated
@@ -95,6 +105,8 @@ package struct ChainProgram {
     target = builder.target
     sampleWeights = builder.sampleWeights
     commit = builder.commit
+    judged = builder.best?.judged
+    bestGates = builder.best?.gates
     active = builder.active
     logKeep = builder.schedule.logKeep
     scores = gated.scores
@@ -139,6 +151,7 @@ private struct StepBuilder {
   private(set) var carries: [Program.Carry] = []
   private(set) var initialState: [ValueID: Tensor] = [:]
   private(set) var moments: [ValueID: [ValueID]] = [:]
+  private(set) var best: (judged: ValueID, gates: ValueID)?
   private let settings: ChainSettings
   private let regions: Int
   private let allUnits: Int
@@ -200,16 +213,19 @@ private struct StepBuilder {
     Tensor([Float](repeating: number, count: regions), shape: [regions, 1])
   }
 
-  /// KL(p || p_gated), weighted and summed per region.
-  mutating func addDivergence() throws(GraphError) -> ValueID {
-    let samples = graph.shape(logits)[0]
+  /// KL(p || p_gated) of every sample.
+  mutating func addDivergences() throws(GraphError) -> ValueID {
     let logGated = try graph.add(.logSoftmax(axes: [1]), logits)
     let probabilities = try graph.add(.unary(.exponential), target)
     let terms = try graph.multiply(probabilities, graph.subtract(target, logGated))
-    let perSample = try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: false)), terms)
+    return try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: false)), terms)
+  }
+
+  /// What samples add to their regions, R.
+  mutating func weightedSums(of perSample: ValueID, name: String) throws(GraphError) -> ValueID {
     let weighted = try graph.multiply(perSample, sampleWeights)
-    let perRegion = try graph.add(.reshape([regions, samples / regions]), weighted)
-    return try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: false)), perRegion, name: "divergence")
+    let perRegion = try graph.add(.reshape([regions, graph.shape(logits)[0] / regions]), weighted)
+    return try graph.add(.reduce(Reduce(.sum, axes: [1], keepsDimensions: false)), perRegion, name: name)
   }
 
   /// The gradient of the divergence with respect to the gates, summed over the chunks of a region so far.
@@ -232,6 +248,44 @@ private struct StepBuilder {
     let keep = try graph.subtract(graph.scalar(1, like: commit), commit)
     carries.append(.init(from: try graph.multiply(total, keep), to: accumulator))
     return total
+  }
+
+  /// Keeps the gates of the step in which the network's own class is found for the most samples, and of several the one
+  /// with the lowest divergence.
+  mutating func addBest(_ divergences: ValueID) throws(GraphError) {
+    let judged = graph.addInput("judged", TensorType(.float32, .scalar))
+    let lowest = carriedInput("lowest loss", TensorType(.float32, [regions, 1]))
+    initialState[lowest] = perRegion(.greatestFiniteMagnitude)
+    let gates = carriedInput("best gates", graph.type(reportedGates))
+    // A sample more counts for more than any divergence.
+    let missed = try graph.scaled(missedSamples(), by: 1000)
+    let losses = try weightedSums(of: graph.sum(divergences, missed), name: "loss")
+    let loss = try graph.reshaped(accumulated(losses, name: "loss"), to: [regions, 1])
+    let largest = try graph.scaled(graph.add(.unary(.exponential), schedule.logKeep), by: Double(allUnits))
+    let count = try graph.scaled(size, by: Double(allUnits))
+    let fits = try graph.isAtLeast(graph.sum(largest, graph.scalar(0.01, like: largest)), count)
+    // A loss that is no number is not lower.
+    let isLower = try graph.indicator(graph.add(.binary(.less), loss, lowest), like: lowest)
+    let mask = try graph.multiply(
+      graph.multiply(isLower, fits), graph.multiply(active, graph.multiply(commit, judged)))
+    let isBest = try graph.add(.binary(.greater), mask, graph.scalar(0.5, like: mask))
+    carries += [
+      .init(from: try graph.add(.select, isBest, loss, lowest), to: lowest),
+      .init(from: try graph.add(.select, isBest, reportedGates, gates), to: gates),
+    ]
+    best = (judged, gates)
+  }
+
+  /// 1 for samples whose largest logit is not where the dense network's is, 0 for others, N.
+  private mutating func missedSamples() throws(GraphError) -> ValueID {
+    let found = try graph.multiply(isLargest(target), isLargest(logits))
+    let agrees = try graph.add(.reduce(Reduce(.maximum, axes: [1], keepsDimensions: false)), found)
+    return try graph.subtract(graph.scalar(1, like: agrees), agrees)
+  }
+
+  /// 1 at the largest element of each row, 0 elsewhere.
+  private mutating func isLargest(_ rows: ValueID) throws(GraphError) -> ValueID {
+    try graph.isAtLeast(rows, graph.add(.reduce(Reduce(.maximum, axes: [1], keepsDimensions: true)), rows))
   }
 
   /// Projects the gradients onto the constraint and lets Adam follow them; then moves the offset.

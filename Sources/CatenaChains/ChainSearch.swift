@@ -30,7 +30,7 @@ struct ChainSearch {
       let count = min(interval, settings.end(of: phase) - done)
       try await current.advance(by: count, after: done)
       done += count
-      for (index, snapshot) in try await current.snapshots(atStep: done).enumerated() {
+      for (index, snapshot) in try await current.bestSnapshots(atStep: done).enumerated() {
         paths[index].append(snapshot)
       }
       let measured = try await current.state()

@@ -31,7 +31,7 @@ public struct Fidelity: Sendable, Hashable, Codable {
   }
 
   /// Whether this is more faithful than `other`: higher agreement, then lower divergence.
-  func isBetter(than other: Fidelity) -> Bool {
+  package func isBetter(than other: Fidelity) -> Bool {
     (agreement, -divergence) > (other.agreement, -other.divergence)
   }
 }

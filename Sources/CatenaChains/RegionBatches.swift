@@ -2,9 +2,15 @@ import CatenaAutodiff
 import CatenaTensors
 
 /// One variant of every sample of some regions, with the dense network's logits.
-struct RegionVariants: Sendable {
+package struct RegionVariants: Sendable {
   var regions: [Region]
   var dense: [[[Float]]]
+
+  /// Variants, one region after the other.
+  package init(regions: [Region], dense: [[[Float]]]) {
+    self.regions = regions
+    self.dense = dense
+  }
 
   /// Those of some regions.
   func part(_ range: Range<Int>) -> RegionVariants {
@@ -34,11 +40,13 @@ package struct RegionBatches: Sendable {
   /// Whether every step reads the same, in one run.
   var isConstant: Bool { sets.count == 1 && sets[0].count == 1 }
 
-  /// The parts of the samples that step `index` reads: every second step reads variants, where there are some.
+  /// The parts of the samples that step `index` reads.
   func batches(ofStep index: Int) -> [Batch] {
-    if sets.count == 1 || index.isMultiple(of: 2) { return sets[0] }
-    return sets[1 + index / 2 % (sets.count - 1)]
+    readsRegions(inStep: index) ? sets[0] : sets[1 + index / 2 % (sets.count - 1)]
   }
+
+  /// Whether step `index` reads the regions as they are: every second step reads variants, where there are some.
+  func readsRegions(inStep index: Int) -> Bool { sets.count == 1 || index.isMultiple(of: 2) }
 
   package init(network: ChainNetwork, regions: [Region], dense: [[[Float]]], settings: ChainSettings) {
     regionCount = regions.count
@@ -50,7 +58,7 @@ package struct RegionBatches: Sendable {
   }
 
   /// Adds variants of all regions, with the dense network's logits of them.
-  mutating func add(_ variants: RegionVariants) {
+  package mutating func add(_ variants: RegionVariants) {
     sets.append(
       Self.batches(of: variants.regions, dense: variants.dense, perRegion: samplesPerRun / regionCount))
   }

@@ -79,6 +79,75 @@ struct StepTests {
     #expect(leftOut > 0, "no branch of any seed is half empty")
   }
 
+  /// With two runs a step, and every second step on other samples than the regions', which say nothing of the regions.
+  @Test("of hard gates keeps those of its best step", arguments: Structure.allCases)
+  func bestGates(structure: Structure) async throws {
+    let model = try structure.model(batch: 4)
+    let network = try ChainNetwork(model: model, batch: 4)
+    let selector = ChainSelector(sites: network.sites)
+    let evaluator = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
+    let keep = [0.4, 0.25]
+    var compared = 0
+    var better = (onVariants: 0, tooLarge: 0, earlier: 0, lessDivergent: 0)
+    for seed in 0..<12 {
+      var settings = ChainSettings.short(steps: 12)
+      settings.initialNoise = 0.5
+      settings.straightPart = 0.9
+      settings.seed = UInt64(seed)
+      func samples(_ seed: Int) async throws -> (regions: [Region], dense: [[[Float]]]) {
+        let regions = try (0..<2).map { try noise(4, sample: [2, 5, 5], seed: UInt64(2 * seed + $0)) }
+        var dense: [[[Float]]] = []
+        for region in regions { dense.append(try await evaluator.denseLogits(of: region)) }
+        return (regions, dense)
+      }
+      let (regions, dense) = try await samples(seed)
+      let variants = try await samples(seed + 100)
+      var batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
+      batches.add(RegionVariants(regions: variants.regions, dense: variants.dense))
+      let optimizer = try await ChainOptimizer(
+        stage: CompactNetwork(whole: network), phase: .straight, batches: batches,
+        state: OptimizerState(network: network, keep: keep, settings: settings), settings: settings,
+        backend: CPUBackend(), options: CompileOptions())
+      var best = [Fidelity?](repeating: nil, count: 2)
+      var expected = [[Float]](repeating: [], count: 2)
+      var isSame = [Bool](repeating: true, count: 2)
+      for step in 0..<9 {
+        try await optimizer.advance(by: 1, after: step)
+        let states = try await optimizer.state()
+        for (region, snapshot) in try await optimizer.snapshots(atStep: step).enumerated() {
+          let chain = selector.hardChain(of: snapshot)
+          let found = Fidelity(
+            dense: dense[region], chain: try await evaluator.binaryLogits(of: regions[region], chain))
+          let fits = states[region].size <= keep[region] + 1e-6
+          let isBetter = best[region].map { found.isBetter(than: $0) } ?? true
+          guard step.isMultiple(of: 2) else {
+            if isBetter { better.onVariants += 1 }
+            continue
+          }
+          // A chain always has a path; a step need not, and then is not the chain.
+          if abs(states[region].divergence - found.divergence) > 1e-4 * max(found.divergence, 0.01) {
+            isSame[region] = false
+          }
+          if isBetter, !fits { better.tooLarge += 1 }
+          if let best = best[region], !isBetter {
+            better.earlier += 1
+            if found.divergence < best.divergence { better.lessDivergent += 1 }
+          }
+          guard isBetter, fits else { continue }
+          best[region] = found
+          expected[region] = snapshot.unitGates
+        }
+      }
+      for (region, snapshot) in try await optimizer.bestSnapshots(atStep: 9).enumerated() where isSame[region] {
+        compared += 1
+        #expect(snapshot.unitGates == expected[region], "seed \(seed), region \(region)")
+      }
+    }
+    #expect(compared >= 6)
+    #expect(
+      better.onVariants > 0 && better.tooLarge > 0 && better.earlier > 0 && better.lessDivergent > 0, "\(better)")
+  }
+
   private func check(
     _ structure: Structure, _ phase: ChainProgram.Phase = .soft, backend: any Backend, tolerance: Double
   ) async throws {
