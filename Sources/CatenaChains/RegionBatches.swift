@@ -2,7 +2,7 @@ import CatenaAutodiff
 import CatenaTensors
 
 /// One variant of every sample of some regions, with the dense network's logits.
-struct RegionVariants: Sendable {
+package struct RegionVariants: Sendable {
   var regions: [Region]
   var dense: [[[Float]]]
 
