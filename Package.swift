@@ -55,7 +55,11 @@ let package = Package(
       ]),
     // Methods
     .target(name: "CatenaAutodiff", dependencies: ["CatenaGraph"]),
-    .target(name: "CatenaChains", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats"]),
+    .target(
+      name: "CatenaChains",
+      dependencies: [
+        "CatenaAutodiff", "CatenaCompute", "CatenaFormats", .product(name: "Logging", package: "swift-log"),
+      ]),
     .target(name: "CatenaTraces", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats"]),
     .target(name: "CatenaExplain", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats"]),
     .target(name: "CatenaEvaluation", dependencies: ["CatenaChains", "CatenaTraces", "CatenaExplain"]),

@@ -21,6 +21,9 @@ public struct CPUBackend: Backend {
     device = Machine.description(threads: threads ?? Machine.usableProcessors)
   }
 
+  /// One for each thread.
+  public var lanes: [any Backend] { (0..<device.threads).map { _ in CPUBackend(threads: 1) } }
+
   /// Plans and prepares `program`.
   public func compile(_ program: Program, options: CompileOptions) async throws(ComputeError) -> any Executable {
     try await compileForProcessor(program, options: options)

@@ -56,7 +56,7 @@ extension ChainExtractor {
       units: network.sites.unitCount, blocks: network.sites.blocks.count, smallestChain: selector.smallestCount,
       steps: settings.steps, samples: region.count, samplesPerRun: step.result.samples,
       samplesPerEvaluation: evaluation.batch, step: step.result.memory, evaluation: evaluation.result,
-      limit: options.memoryLimit.map { $0 + (evaluatorOptions.memoryLimit ?? 0) })
+      limit: limit)
   }
 }
 

@@ -63,8 +63,10 @@ public struct ChainExtractor: Sendable {
     selector = ChainSelector(sites: network.sites)
   }
 
-  /// Extracts one chain per region; several regions are optimised in one batch. What does not fit into memory is tried
-  /// again with half as many samples per run, down to one of each region.
+  /// Extracts one chain per region. Several regions run side by side where the back end has lanes for that, each on a
+  /// network that shrinks to its own units; elsewhere they are optimised in one batch, on a network with the units of
+  /// all of them. What does not fit into memory is tried again with half as many samples per run, down to one of each
+  /// region.
   /// - Parameter progress: told after every part of the work.
   /// - Throws: `ChainError.unreachable` for a budget below the smallest connected chain, naming it; `ComputeError`,
   ///   `.cancelled` among them.
@@ -77,7 +79,20 @@ public struct ChainExtractor: Sendable {
     }
     try check(request)
     progress(ChainProgress(stage: .preparing, completed: 0, total: 1))
-    let (evaluator, dense) = try await evaluated(regions)
+    let lanes = backend.lanes.prefix(regions.count)
+    if regions.count > 1, !lanes.isEmpty {
+      for region in regions { try check(region) }
+      return try await sideBySide(regions, on: lanes.map { lane($0, of: lanes.count) }, request, progress)
+    }
+    return try await together(regions, request: request, progress: progress)
+  }
+
+  /// The chains of all regions from programs that they share.
+  private func together(
+    _ regions: [Region], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void
+  ) async throws -> [ChainResult] {
+    let log = ExtractionLog()
+    let (evaluator, dense) = try await log.timed("dense network") { try await evaluated(regions) }
     let variants = try await variants(of: regions, evaluator)
     let (paths, batch) = try await halvingBatches(
       from: self.settings.batch,
@@ -91,11 +106,15 @@ public struct ChainExtractor: Sendable {
     var results: [ChainResult] = []
     for (index, region) in regions.enumerated() {
       let evaluation = CurveEvaluation(
-        evaluator: evaluator, selector: selector, region: region, dense: dense[index], settings: settings)
-      let curve = try await evaluation.curve(along: paths[index], request: request) { completed, total in
-        progress(
-          ChainProgress(
-            stage: .evaluating, completed: index * total + completed, total: regions.count * total))
+        evaluator: ShrinkingEvaluator(whole: evaluator, backend: backend, options: evaluatorOptions),
+        selector: selector,
+        region: region, dense: dense[index], settings: settings)
+      let curve = try await log.timed("curve") {
+        try await evaluation.curve(along: paths[index], request: request) { completed, total in
+          progress(
+            ChainProgress(
+              stage: .evaluating, completed: index * total + completed, total: regions.count * total))
+        }
       }
       let answer = curve.answer(to: request)
       results.append(
@@ -139,7 +158,7 @@ public struct ChainExtractor: Sendable {
     for group in groups {
       let done = group.lowerBound / group.count * settings.steps
       let search = ChainSearch(network: network, backend: backend, options: options, settings: settings)
-      paths += try await search.paths(
+      let found = try await search.paths(
         of: Array(regions[group]), dense: Array(dense[group]), variants: variants.map { $0.part(group) },
         keep: [Double](repeating: aim(of: request), count: group.count)
       ) { state in
@@ -148,6 +167,8 @@ public struct ChainExtractor: Sendable {
         state.total = groups.count * settings.steps
         progress(state)
       }
+      ExtractionLog().write(found.programs)
+      paths += found.paths
     }
     return paths
   }

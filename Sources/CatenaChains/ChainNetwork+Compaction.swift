@@ -19,8 +19,9 @@ package struct CompactNetwork {
 
   /// Cuts the units and branches that are not kept out of `network`.
   ///
-  /// The result computes exactly what `network` does with their gates 0. Channels that had to stay although they are
-  /// dead are units of the result; units that nobody reads any more are not.
+  /// The result computes exactly what `network` does with their gates 0. Of dead channels that have to stay, because the
+  /// residual stream that they are added to has others there, some are still computed, and units of the result; the
+  /// others are not (see `Narrowing`). Units that nobody reads any more are gone.
   package init(
     of network: ChainNetwork, keeping kept: (units: [Bool], blocks: [Bool])
   ) throws(GraphError) {
@@ -32,7 +33,7 @@ package struct CompactNetwork {
         keptBlocks[block] && made[network.sites.blocks[block].branch] != nil
       }.enumerated().map { ($1, $0) })
     var layers: [UnitLayer] = []
-    var units: [Int] = []
+    var unitsOfLayers: [[Int]] = []
     for (layer, offset) in zip(network.sites.layers, network.sites.unitOffsets) {
       guard let last = made[layer.value] else { continue }
       let indices = sliced.record.kept(layer.value, axis: layer.axis) ?? Array(0..<layer.count)
@@ -41,10 +42,9 @@ package struct CompactNetwork {
       layer.mixing = made[network.graph.nodes[layer.mixing].outputs[0]] ?? last
       layer.block = layer.block.flatMap { indexOfBlock[$0] }
       layers.append(layer)
-      units += indices.map { offset + $0 }
+      unitsOfLayers.append(indices.map { offset + $0 })
     }
     blocks = indexOfBlock.keys.sorted()
-    self.units = units
     let left = blocks.map { index in
       var block = network.sites.blocks[index]
       block.nodes = block.nodes.compactMap { made[network.graph.nodes[$0].outputs[0]] }
@@ -52,8 +52,12 @@ package struct CompactNetwork {
       block.add = made[network.graph.nodes[block.add].outputs[0]] ?? made[block.branch] ?? block.add
       return block
     }
+    var narrowing = Narrowing(graph: sliced.graph, layers: layers, blocks: left, units: unitsOfLayers)
+    try narrowing.narrow { keptUnits[$0] }
+    self.units = Array(narrowing.units.joined())
     self.network = ChainNetwork(
-      graph: sliced.graph, sites: GateSites(layers: layers, blocks: left, of: sliced.graph), batch: network.batch,
+      graph: narrowing.graph,
+      sites: GateSites(layers: narrowing.layers, blocks: narrowing.blocks, of: narrowing.graph), batch: network.batch,
       model: network.model)
   }
 }

@@ -127,9 +127,12 @@ package final class ChainOptimizer: Sendable {
     var blocks = [[Float]](repeating: [], count: batches.regionCount)
     if let blockGates = step.blockGates { blocks = try await executable.read(blockGates).rowsOfFloats() }
     return zip(units, blocks).map { units, blocks in
-      ScoreSnapshot(
-        step: count, unitGates: units.scattered(to: stage.units, count: batches.unitCount),
-        blockGates: blocks.scattered(to: stage.blocks, count: batches.blockCount), isBinary: step.phase == .straight)
+      let cut = ScoreSnapshot.gateOfCutUnits
+      return ScoreSnapshot(
+        step: count,
+        unitGates: units.map { max($0, cut) }.scattered(to: stage.units, count: batches.unitCount, elsewhere: cut),
+        blockGates: blocks.scattered(to: stage.blocks, count: batches.blockCount, elsewhere: 0),
+        isBinary: step.phase == .straight)
     }
   }
 
@@ -192,9 +195,9 @@ extension [[Float]] {
 }
 
 extension [Float] {
-  /// `count` numbers: these at `indices`, 0 elsewhere.
-  fileprivate func scattered(to indices: [Int], count: Int) -> [Float] {
-    var result = [Float](repeating: 0, count: count)
+  /// `count` numbers: these at `indices`, another elsewhere.
+  fileprivate func scattered(to indices: [Int], count: Int, elsewhere: Float) -> [Float] {
+    var result = [Float](repeating: elsewhere, count: count)
     for (index, value) in zip(indices, self) { result[index] = value }
     return result
   }

@@ -12,6 +12,10 @@ public struct ScoreSnapshot: Sendable, Hashable {
   /// above one half, and in which order units come.
   public var isBinary: Bool
 
+  /// What `unitGates` says of units that were cut out of the network before, and the least that it says: not 0, since a
+  /// chain may need one of them to be connected, and what a chain keeps has a factor.
+  package static let gateOfCutUnits: Float = 1e-6
+
   /// Gates after `step` steps.
   public init(step: Int, unitGates: [Float], blockGates: [Float], isBinary: Bool = false) {
     self.step = step

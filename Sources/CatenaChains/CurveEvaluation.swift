@@ -3,7 +3,7 @@ import Foundation
 
 /// Evaluates chains along a path of scores, from everything to the smallest.
 struct CurveEvaluation {
-  let evaluator: ChainEvaluator
+  let evaluator: ShrinkingEvaluator
   let selector: ChainSelector
   let region: Region
   let dense: [[Float]]
@@ -27,25 +27,20 @@ struct CurveEvaluation {
       candidates.append(contentsOf: chains(of: budget, along: path, alternatives: 16))
     }
     var tried: Set<[Bool]> = []
-    var found: [Candidate] = []
-    for (index, candidate) in candidates.enumerated() {
-      progress(index, candidates.count)
-      guard tried.insert(candidate.0.units).inserted else { continue }
-      found.append(try await evaluated(candidate.0, step: candidate.1))
-    }
-    progress(candidates.count, candidates.count)
+    candidates = candidates.filter { tried.insert($0.0.units).inserted }
+    var found = try await evaluated(candidates) { progress($0, candidates.count) }
     if case .agreement(let fraction) = request {
       found += try await refinement(of: found, fraction: fraction, along: path)
     }
-    var points = [try await point(selector.everything, step: nil)]
-    for candidate in worthReporting(found) { points.append(try await point(candidate)) }
-    return ChainCurve(points: points)
+    let itself = Fidelity(dense: dense, chain: dense)
+    let everything = ChainPoint(selection: selector.everything, binary: itself, soft: itself, step: nil)
+    return ChainCurve(points: [everything] + (try await points(worthReporting(found))))
   }
 
   /// A chain that was evaluated in binary mode.
   private struct Candidate {
     let selection: ChainSelection
-    let step: Int?
+    let step: Int
     let binary: Fidelity
     var count: Int { selection.keptCount }
 
@@ -125,8 +120,10 @@ struct CurveEvaluation {
     while faithful - failing > max(1, unitCount / 200) {
       let middle = (faithful + failing) / 2
       var isFound = false
-      for (selection, step) in chains(of: middle, along: path, alternatives: 2) where !isFound {
-        let candidate = try await evaluated(selection, step: step)
+      for chain in chains(of: middle, along: path, alternatives: 2) where !isFound {
+        let logits = try await evaluator.whole.binaryLogits(of: region, chain.0)
+        let candidate = Candidate(
+          selection: chain.0, step: chain.1, binary: Fidelity(dense: dense, chain: logits))
         result.append(candidate)
         isFound = candidate.binary.agreement >= fraction
       }
@@ -135,20 +132,31 @@ struct CurveEvaluation {
     return result
   }
 
-  private func evaluated(_ selection: ChainSelection, step: Int?) async throws -> Candidate {
-    let logits = try await evaluator.binaryLogits(of: region, selection)
-    return Candidate(selection: selection, step: step, binary: Fidelity(dense: dense, chain: logits))
+  private func evaluated(
+    _ chains: [(ChainSelection, Int)], progress: (Int) -> Void = { _ in }
+  ) async throws -> [Candidate] {
+    let logits = try await evaluator.logits(of: chains.map(\.0), .binary, region: region, progress: progress)
+    return zip(chains, logits).map { chain, logits in
+      Candidate(selection: chain.0, step: chain.1, binary: Fidelity(dense: dense, chain: logits))
+    }
   }
 
-  /// A chain, evaluated in both modes.
-  func point(_ selection: ChainSelection, step: Int?) async throws -> ChainPoint {
-    try await point(evaluated(selection, step: step))
+  /// The same chains, evaluated in soft mode as well; where all factors are 1 that is no other.
+  private func points(_ candidates: [Candidate]) async throws -> [ChainPoint] {
+    let softer = candidates.indices.filter { !candidates[$0].selection.isBinary }
+    let logits = try await evaluator.logits(
+      of: softer.map { candidates[$0].selection }, .soft, region: region)
+    var soft = candidates.map(\.binary)
+    for (index, logits) in zip(softer, logits) { soft[index] = Fidelity(dense: dense, chain: logits) }
+    return zip(candidates, soft).map { candidate, soft in
+      ChainPoint(selection: candidate.selection, binary: candidate.binary, soft: soft, step: candidate.step)
+    }
   }
+}
 
-  private func point(_ candidate: Candidate) async throws -> ChainPoint {
-    let soft = try await evaluator.softLogits(of: region, candidate.selection)
-    return ChainPoint(
-      selection: candidate.selection, binary: candidate.binary, soft: Fidelity(dense: dense, chain: soft),
-      step: candidate.step)
+extension ChainSelection {
+  /// Whether the factors of everything that is kept are 1.
+  fileprivate var isBinary: Bool {
+    zip(units, unitFactors).allSatisfy { !$0 || $1 == 1 } && zip(blocks, blockFactors).allSatisfy { !$0 || $1 == 1 }
   }
 }

@@ -10,6 +10,15 @@ public protocol Backend: Sendable {
   /// - Throws: `ComputeError.unsupported` naming every node it cannot run, `.outOfMemory` when the plan exceeds the
   ///   limit.
   func compile(_ program: Program, options: CompileOptions) async throws(ComputeError) -> any Executable
+
+  /// Back ends for programs that run side by side and never wait for each other, each with a part of this one's
+  /// processors; none where one program at a time fills the device.
+  var lanes: [any Backend] { get }
+}
+
+extension Backend {
+  /// None.
+  public var lanes: [any Backend] { [] }
 }
 
 /// A device as people and manifests name it.

@@ -12,7 +12,9 @@ struct BenchCommand: AsyncParsableCommand {
       Absolute times on a shared machine are noise; Tools/bench/compare interleaves these jobs with other engines and \
       reports ratios.
       """,
-    subcommands: [Machine.self, Inference.self, Step.self, Kernels.self, Explain.self, Gates.self, Device.self],
+    subcommands: [
+      Machine.self, Inference.self, Step.self, Kernels.self, Chains.self, Explain.self, Gates.self, Device.self,
+    ],
     defaultSubcommand: Device.self)
 }
 
