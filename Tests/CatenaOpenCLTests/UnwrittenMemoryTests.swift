@@ -3,6 +3,7 @@ import CatenaGraph
 import CatenaOpenCL
 import CatenaReference
 import CatenaTensors
+import Foundation
 import TestSupport
 import Testing
 
@@ -26,6 +27,13 @@ struct UnwrittenMemoryTests {
       memory = UnwrittenMemory(setsLocalMemory: setsLocalMemory)
       context = try OpenCLContext(
         DeviceUnderTest.backend.context.device, traits: traits.map { KernelTraits($0) }, driver: memory.driver)
+    }
+
+    /// A device whose local memory is set, too; to be opened before anything asks for devices. Every thread of PoCL has
+    /// local memory of its own, so that one only may run.
+    static func onOneThread(_ traits: DeviceTraits? = nil) throws -> Device {
+      for name in ["POCL_MAX_PTHREAD_COUNT", "POCL_CPU_MAX_CU_COUNT"] { setenv(name, "1", 1) }
+      return try Device(traits, setsLocalMemory: true)
     }
 
     func backend(unwrittenBits bits: UInt64) -> OpenCLBackend {
@@ -79,7 +87,7 @@ struct UnwrittenMemoryTests {
   /// Kernels in the shapes for GPUs; those that share local memory find the bits there, too.
   @Test func reachesNoResultOfKernelsForGraphicsProcessors() async throws {
     await #expect(processExitsWith: .success) {
-      let device = try Device(.smallTiles, setsLocalMemory: true)
+      let device = try Device.onOneThread(.smallTiles)
       for family in [ProblemFamily.convolution, .convolutionTranspose, .matrix, .gate, .pool] {
         for problem in try problems(for: family) { try await device.check(problem) }
       }
@@ -104,19 +112,21 @@ struct UnwrittenMemoryTests {
 
   /// The bits are seen by a kernel that reads local memory in which it wrote one word only.
   @Test(.enabled(if: DeviceUnderTest.isProcessor, "skipped: a GPU may clear local memory"))
-  func isSeenInLocalMemory() throws {
-    let device = try Device(setsLocalMemory: true)
-    let source = """
-      kernel void unwritten(global const uint *source, global uint *target) {
-        local uint memory[1024];
-        if (get_local_id(0) == 0) memory[source[0]] = 7;
-        barrier(CLK_LOCAL_MEM_FENCE);
-        target[get_local_id(0)] = memory[get_local_id(0)];
-      }
-      """
-    device.memory.set(0xABCD_EF01)
-    let seen = try device.context.run(
-      source, kernel: "unwritten", input: [UInt32](repeating: 3, count: 32), resultCount: 32)
-    #expect(seen.enumerated().allSatisfy { $0.element == ($0.offset == 3 ? 7 : 0xABCD_EF01) }, "\(seen)")
+  func isSeenInLocalMemory() async throws {
+    await #expect(processExitsWith: .success) {
+      let device = try Device.onOneThread()
+      let source = """
+        kernel void unwritten(global const uint *source, global uint *target) {
+          local uint memory[1024];
+          if (get_local_id(0) == 0) memory[source[0]] = 7;
+          barrier(CLK_LOCAL_MEM_FENCE);
+          target[get_local_id(0)] = memory[get_local_id(0)];
+        }
+        """
+      device.memory.set(0xABCD_EF01)
+      let seen = try device.context.run(
+        source, kernel: "unwritten", input: [UInt32](repeating: 3, count: 32), resultCount: 32)
+      #expect(seen.enumerated().allSatisfy { $0.element == ($0.offset == 3 ? 7 : 0xABCD_EF01) }, "\(seen)")
+    }
   }
 }
