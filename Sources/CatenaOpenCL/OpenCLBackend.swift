@@ -10,8 +10,12 @@ public struct OpenCLBackend: Backend {
   public var isGPU: Bool { context.device.kind == .gpu }
   /// Why this device was chosen.
   public let reason: String
-  /// What is to be known besides, such as tuned parameters that could not be used.
-  public var remarks: [String] { context.remarks }
+  /// What is to be known besides, a line each: tuned parameters that could not be used, and what products that may be
+  /// computed in `precision` are computed in. Where the device has tensor cores, it is found out first, which takes
+  /// seconds once.
+  public func remarks(for precision: Precision) -> [String] {
+    context.remarks + context.tensorCores.remarks(for: precision, in: context)
+  }
   package let context: OpenCLContext
   /// Which products run on tensor cores, where that is not to be found out.
   private let tensorPolicy: TensorPolicy?
