@@ -14,7 +14,8 @@ public final class Engine: Sendable {
   public let compileOptions: CompileOptions
   /// Which device was opened, and why.
   public let description: String
-  /// What is to be known besides, a line each, such as tuned parameters that could not be used.
+  /// What is to be known besides, a line each, such as tuned parameters that could not be used, or that a device has no
+  /// tensor cores for the precision.
   public let remarks: [String]
 
   /// Opens a device.
@@ -41,7 +42,7 @@ public final class Engine: Sendable {
     } else {
       solvers = processor
     }
-    remarks = (backend as? OpenCLBackend)?.remarks ?? []
+    remarks = (backend as? OpenCLBackend)?.remarks(for: precision) ?? []
     description = Engine.describe(backend, reason)
   }
 

@@ -248,7 +248,13 @@ struct Lowering {
   /// The launch that sets every element of `slot`.
   static func fillLaunch(_ id: SlotID, _ slot: Slot, with value: Double, traits: KernelTraits) -> Launch {
     let bytes = Tensor(doubles: [value], shape: .scalar, elementType: slot.type).withUnsafeBytes(Array.init)
-    let bits = bytes.enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << (8 * UInt64($1.offset)) }
+    return fillLaunch(
+      id, slot, withBits: bytes.enumerated().reduce(UInt64(0)) { $0 | UInt64($1.element) << (8 * UInt64($1.offset)) },
+      traits: traits)
+  }
+
+  /// The launch that gives every element of `slot` the bits that it has room for.
+  static func fillLaunch(_ id: SlotID, _ slot: Slot, withBits bits: UInt64, traits: KernelTraits) -> Launch {
     let words = [UInt32(truncatingIfNeeded: bits), UInt32(truncatingIfNeeded: bits >> 32)]
     return Launch(
       family: .movement, kernel: "fill_\(slot.type.byteCount)",

@@ -10,11 +10,17 @@ public struct OpenCLBackend: Backend {
   public var isGPU: Bool { context.device.kind == .gpu }
   /// Why this device was chosen.
   public let reason: String
-  /// What is to be known besides, such as tuned parameters that could not be used.
-  public var remarks: [String] { context.remarks }
+  /// What is to be known besides, a line each: tuned parameters that could not be used, and what products that may be
+  /// computed in `precision` are computed in. Where the device has tensor cores, it is found out first, which takes
+  /// seconds once.
+  public func remarks(for precision: Precision) -> [String] {
+    context.remarks + context.tensorCores.remarks(for: precision, in: context)
+  }
   package let context: OpenCLContext
   /// Which products run on tensor cores, where that is not to be found out.
   private let tensorPolicy: TensorPolicy?
+  /// What memory holds before a kernel writes to it, where that is checked.
+  private let unwrittenBits: UInt64?
 
   /// The back end of the best GPU.
   /// - Parameter cache: where built programs are kept.
@@ -23,7 +29,7 @@ public struct OpenCLBackend: Backend {
     let (device, reason) = try OpenCLDevices.preferred()
     context = try OpenCLContext.shared(for: device, cache: cache)
     self.reason = reason
-    tensorPolicy = nil
+    (tensorPolicy, unwrittenBits) = (nil, nil)
   }
 
   /// The back end of the device with that number in `OpenCLDevices.all`, of whatever kind.
@@ -34,13 +40,19 @@ public struct OpenCLBackend: Backend {
   public init(deviceAt index: Int, cache: ProgramCacheLocation = .standard) throws(ComputeError) {
     context = try OpenCLContext.shared(for: OpenCLDevices.device(at: index), cache: cache)
     reason = "named as opencl:\(index)"
-    tensorPolicy = nil
+    (tensorPolicy, unwrittenBits) = (nil, nil)
   }
 
   /// The back end of a context that others do not share.
-  package init(context: OpenCLContext, tensorPolicy: TensorPolicy? = nil) {
+  /// - Parameters:
+  ///   - context: the device with its memory and programs.
+  ///   - tensorPolicy: which products run on tensor cores, where that is not to be found out.
+  ///   - unwrittenBits: what every element of a result, of scratch and of packed weights holds when a kernel first
+  ///     writes to it, in the bits that it has room for: results must not depend on it. `nil` for whatever it held.
+  package init(context: OpenCLContext, tensorPolicy: TensorPolicy? = nil, unwrittenBits: UInt64? = nil) {
     self.context = context
     self.tensorPolicy = tensorPolicy
+    self.unwrittenBits = unwrittenBits
     reason = "given"
   }
 
@@ -72,7 +84,8 @@ public struct OpenCLBackend: Backend {
         return .success(
           try OpenCLExecutable(
             ready, in: context, memoryLimit: options.memoryLimit,
-            tensorPolicy: tensorPolicy ?? context.tensorCores.policy(for: options.precision, in: context), on: thread))
+            tensorPolicy: tensorPolicy ?? context.tensorCores.policy(for: options.precision, in: context),
+            unwrittenBits: unwrittenBits, on: thread))
       } catch {
         return .failure(error)
       }

@@ -1,5 +1,6 @@
 import COpenCL
 import CatenaCompute
+import Foundation
 
 /// An OpenCL device as the discovery found it.
 public struct OpenCLDevice: Sendable {
@@ -95,14 +96,22 @@ public enum OpenCLDevices {
   private static let discovery = discover(Driver())
 
   /// The devices that `driver` lists, or why there are none.
-  package static func discover(_ driver: Driver) -> (devices: [OpenCLDevice], reasonForNone: String?) {
+  /// - Parameter named: what `OCL_ICD_VENDORS` says.
+  package static func discover(
+    _ driver: Driver, named: String? = ProcessInfo.processInfo.environment["OCL_ICD_VENDORS"]
+  ) -> (devices: [OpenCLDevice], reasonForNone: String?) {
     var count: cl_uint = 0
     let code = driver.platformIDs(0, nil, &count)
     guard code == CL_SUCCESS, count > 0 else {
+      let advice =
+        if let named, !named.isEmpty {
+          "OCL_ICD_VENDORS is '\(named)': it must name a driver's library or a folder of .icd files that do"
+        } else {
+          "install one, or name its library or a folder of .icd files in OCL_ICD_VENDORS"
+        }
       return (
         [],
-        "the OpenCL loader found no driver (\(code == CL_SUCCESS ? "no platform" : openCLErrorName(code))); install "
-          + "one, or name its .icd file or directory in OCL_ICD_VENDORS"
+        "the OpenCL loader found no driver (\(code == CL_SUCCESS ? "no platform" : openCLErrorName(code))); \(advice)"
       )
     }
     var platforms = [cl_platform_id?](repeating: nil, count: Int(count))

@@ -27,11 +27,13 @@ package actor OpenCLExecutable: Executable {
   private let logger: Logger?
 
   /// Prepares `program`, whose nodes all have kernels; to be called on `thread`.
+  /// - Parameter unwrittenBits: what memory holds before a kernel writes to it; `nil` for whatever it held.
   init(
     _ program: Program, in context: OpenCLContext, memoryLimit: Int?, tensorPolicy: TensorPolicy,
-    on thread: DriverThread
+    unwrittenBits: UInt64?, on thread: DriverThread
   ) throws(ComputeError) {
-    let lowered = Lowering.lower(program, traits: context.traits, tensorPolicy: tensorPolicy)
+    var lowered = Lowering.lower(program, traits: context.traits, tensorPolicy: tensorPolicy)
+    if let unwrittenBits { lowered = lowered.settingUnwritten(to: unwrittenBits, traits: context.traits) }
     let prepared = try PreparedProgram(lowered, in: context, memoryLimit: memoryLimit)
     self.prepared = prepared
     self.thread = thread

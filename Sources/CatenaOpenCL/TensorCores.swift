@@ -1,6 +1,7 @@
 import CatenaCompute
 import CatenaGraph
 import CatenaTensors
+import Foundation
 import Synchronization
 
 /// What was found out about one build for tensor cores.
@@ -17,6 +18,13 @@ package struct TensorVerdict: Sendable, Hashable, Codable {
   package var speedup: Double?
   /// Why not.
   package var reason: String
+
+  /// The verdict in one line.
+  package func remark(_ precision: Precision) -> String {
+    let kernels = "the kernels '\(family)' for \(precision) on tensor cores are"
+    guard should else { return "\(kernels) not used: \(reason.prefix { $0 != "\n" })" }
+    return kernels + " used" + (speedup.map { String(format: ", %.1f times as fast as the plain ones", $0) } ?? "")
+  }
 }
 
 /// Finds out, once per context, which builds for tensor cores can be used and which should be.
@@ -30,6 +38,16 @@ package final class TensorCores: Sendable {
     let families = KernelFamily.allCases.filter { $0.tile?.precision == precision }
     return TensorPolicy(
       families: families.filter { verdict($0, in: context).should }, leastGroups: context.device.computeUnits)
+  }
+
+  /// What a user is to know of products that may be computed in `precision`, a line each.
+  func remarks(for precision: Precision, in context: OpenCLContext) -> [String] {
+    guard precision != .f32 else { return [] }
+    guard context.traits.device.hasTensorPTX else {
+      return ["products are computed in f32, not in \(precision): no tensor cores of this device are known"]
+    }
+    return KernelFamily.allCases.filter { $0.tile?.precision == precision }
+      .map { verdict($0, in: context).remark(precision) }
   }
 
   /// What is known of a build; found out when first asked for.

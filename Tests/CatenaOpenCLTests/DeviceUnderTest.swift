@@ -1,4 +1,3 @@
-import COpenCL
 import CatenaCompute
 import CatenaOpenCL
 import Foundation
@@ -16,6 +15,11 @@ enum DeviceUnderTest {
   }
 
   static var isAvailable: Bool { problem == nil }
+
+  /// Whether it is a processor.
+  static var isProcessor: Bool {
+    if case .success(let backend) = result { backend.context.device.kind == .cpu } else { false }
+  }
 
   static var backend: OpenCLBackend {
     get throws { try result.get() }
@@ -36,15 +40,11 @@ enum DeviceUnderTest {
   }
 }
 
-extension Driver {
-  /// A driver whose new memory has all bits set, which as a fraction is no number: what reads memory that was never
-  /// written gives wrong results.
-  static var settingAllBits: Driver {
-    var driver = Driver()
-    driver.createBuffer = { context, size, code in
-      var bits = [UInt8](repeating: 0xFF, count: size)
-      return clCreateBuffer(context, cl_mem_flags(CL_MEM_READ_WRITE | CL_MEM_COPY_HOST_PTR), size, &bits, code)
-    }
-    return driver
+extension DeviceTraits {
+  /// The shapes of a GPU's kernels with tiles so small that small problems have several.
+  static var smallTiles: DeviceTraits {
+    var traits = DeviceTraits(kind: .gpu)
+    traits.tile = DeviceTraits.Tile(rows: 16, columns: 8, inner: 4, itemRows: 4, itemColumns: 4)
+    return traits
   }
 }

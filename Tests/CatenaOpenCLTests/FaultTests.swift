@@ -32,10 +32,11 @@ private enum Code {
   @Test func noDriverIsSaidWithTheWayOut() {
     var driver = Driver()
     driver.platformIDs = { _, _, _ in Code.noPlatform }
-    let (devices, reason) = OpenCLDevices.discover(driver)
+    let (devices, reason) = OpenCLDevices.discover(driver, named: nil)
     #expect(devices.isEmpty)
-    #expect(reason?.contains("no driver (CL_PLATFORM_NOT_FOUND_KHR)") == true)
+    #expect(reason?.contains("no driver (CL_PLATFORM_NOT_FOUND_KHR); install one") == true)
     #expect(reason?.contains("OCL_ICD_VENDORS") == true)
+    #expect(OpenCLDevices.discover(driver, named: "/no").reasonForNone?.contains("OCL_ICD_VENDORS is '/no'") == true)
   }
 
   @Test(.enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))

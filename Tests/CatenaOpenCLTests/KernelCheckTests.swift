@@ -16,27 +16,23 @@ private let part = ProcessInfo.processInfo.environment["CATENA_KERNEL_CHECK"]
 struct KernelCheckTests {
   private static let largestProblem = 700
 
-  /// A device whose kernels are built as they are written: the checker does not know all that an optimiser makes of them.
   private static func context(_ traits: DeviceTraits) throws -> OpenCLContext {
-    var driver = Driver()
-    let build = driver.buildProgram
-    driver.buildProgram = { build($0, $1, $2 + " -cl-opt-disable") }
-    let device = try DeviceUnderTest.backend.context.device
-    return try OpenCLContext(device, traits: KernelTraits(traits), cache: .off, driver: driver)
+    try OpenCLContext(
+      DeviceUnderTest.backend.context.device, traits: KernelTraits(traits), cache: .off,
+      driver: KernelChecker().driver)
   }
 
   @Test(.enabled(if: part == "problems"), arguments: [OpenCLDevice.Kind.cpu, .gpu])
   func smallProblems(shapesFor kind: OpenCLDevice.Kind) async throws {
-    var traits = DeviceTraits(kind: kind)
-    if kind == .gpu {
-      traits.tile = DeviceTraits.Tile(rows: 16, columns: 8, inner: 4, itemRows: 4, itemColumns: 4)
-    }
-    let backend = OpenCLBackend(context: try Self.context(traits))
+    let context = try Self.context(kind == .gpu ? .smallTiles : DeviceTraits(kind: kind))
+    let backend = OpenCLBackend(context: context)
     var count = 0
     for family in ProblemFamily.allCases {
       for problem in try problems(for: family)
       where problem.operands.allSatisfy({ $0.type.shape.elementCount <= Self.largestProblem }) {
         do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
+        // What the next problem gets is new, and known not to be written.
+        context.pool.flush()
         count += 1
       }
     }
@@ -44,16 +40,44 @@ struct KernelCheckTests {
     #expect(count > 150)
   }
 
-  /// A read beyond the end of a buffer, which the checker has to report.
-  @Test(.enabled(if: part == "fault"))
-  func aKernelThatLeavesItsBuffers() async throws {
+  /// What the checker has to report.
+  enum Fault: String, CaseIterable {
+    case beyond, race, unwrittenBuffer, unwrittenLocal, unwrittenVariable
+
+    /// The statements of a kernel that has the fault.
+    var statements: String {
+      switch self {
+      case .beyond: "target[item] = source[item + 65536];"
+      case .race: "target[item / 2] = source[item] + item;"
+      case .unwrittenBuffer: "if (target[item] == 1) target[item] = 2;"
+      case .unwrittenLocal:
+        """
+        local uint words[64];
+        words[item] = 1;
+        barrier(CLK_LOCAL_MEM_FENCE);
+        target[item] = words[item + 1];
+        """
+      case .unwrittenVariable:
+        """
+        uint sums[4];
+        sums[source[item]] = 1;
+        target[item] = sums[source[item] + 1];
+        """
+      }
+    }
+  }
+
+  @Test(.enabled(if: part == "fault"), arguments: Fault.allCases)
+  func aKernelWithAFault(_ fault: Fault) async throws {
     let context = try Self.context(DeviceTraits(kind: .cpu))
     let words = 64
     let source = """
-      kernel void beyond(global const float *source, global float *target) {
-        target[get_global_id(0)] = source[get_global_id(0) + 65536];
+      kernel void \(fault.rawValue)(global const uint *source, global uint *target) {
+        const int item = get_global_id(0);
+        \(fault.statements)
       }
       """
-    _ = try context.run(source, kernel: "beyond", input: [UInt32](repeating: 0, count: words), resultCount: words)
+    _ = try context.run(
+      source, kernel: fault.rawValue, input: [UInt32](repeating: 0, count: words), resultCount: words)
   }
 }

@@ -27,26 +27,10 @@ struct ProblemTests {
     }
   }
 
-  /// In new memory with all bits set results are the same. The pool hands one problem's memory on to the next, so that
-  /// this sees reads of unwritten memory in a buffer's first use only.
-  @Test func memoryThatWasNeverWrittenReachesNoResult() async throws {
-    await #expect(processExitsWith: .success) {
-      let device = try DeviceUnderTest.backend.context.device
-      let backend = OpenCLBackend(context: try OpenCLContext(device, driver: .settingAllBits))
-      for problem in try ProblemFamily.allCases.flatMap({ try problems(for: $0) }) {
-        do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
-      }
-    }
-  }
-
   private static let graphicsShaped: Result<OpenCLBackend, ComputeError> = {
     do throws(ComputeError) {
-      var traits = DeviceTraits(kind: .gpu)
-      // Small, so that small problems have several tiles and use them.
-      traits.tile = DeviceTraits.Tile(rows: 16, columns: 8, inner: 4, itemRows: 4, itemColumns: 4)
       let device = try DeviceUnderTest.result.get().context.device
-      return .success(
-        OpenCLBackend(context: try OpenCLContext(device, traits: KernelTraits(traits), driver: .settingAllBits)))
+      return .success(OpenCLBackend(context: try OpenCLContext(device, traits: KernelTraits(.smallTiles))))
     } catch { return .failure(error) }
   }()
 }

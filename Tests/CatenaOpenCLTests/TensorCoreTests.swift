@@ -131,8 +131,24 @@ struct TensorCoreTests {
     let context = try DeviceUnderTest.backend.context
     let verdict = context.tensorCores.verdict(.tensorTF32Small, in: context)
     #expect(verdict.can, "\(verdict)")
-    if context.device.kind == .cpu { #expect(!verdict.should, "\(verdict)") }
+    if context.device.kind == .cpu {
+      #expect(!verdict.should, "\(verdict)")
+      #expect(verdict.remark(.tf32).contains("not used: the plain kernel is as fast"), "\(verdict.remark(.tf32))")
+    }
     #expect(try #require(verdict.error) < TensorCores.tolerance(.tf32))
+  }
+
+  @Test func whatProductsAreComputedInIsSaid() throws {
+    let backend = try DeviceUnderTest.backend
+    #expect(backend.remarks(for: .f32) == backend.context.remarks)
+    for precision in [Precision.tf32, .bf16] {
+      let remarks = backend.remarks(for: precision)
+      #expect(!remarks.isEmpty && remarks.allSatisfy { !$0.contains("\n") })
+      if DeviceUnderTest.isProcessor {
+        #expect(
+          remarks.last == "products are computed in f32, not in \(precision): no tensor cores of this device are known")
+      }
+    }
   }
 
   @Test func tilesFitNVIDIAsLocalMemory() {
