@@ -32,14 +32,14 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// Optimisation steps on the scores.
   public var steps: Int = 500
   /// Adam's step size on scores; that on the units' falls with the root of the temperature.
-  public var learningRate: Float = 0.015
+  public var learningRate: Float = 0.05
   /// Standard deviation of the seeded noise on the initial unit scores, which breaks ties between units.
-  public var initialNoise: Float = 0.001
+  public var initialNoise: Float = 0.01
   /// Where block scores start, before the sigmoid.
-  public var initialBlockScore: Float = 0.3
+  public var initialBlockScore: Float = 3
   /// The temperature of the first step.
-  public var firstTemperature: Float = 0.1
-  /// The temperature to which it falls geometrically; by default it stays.
+  public var firstTemperature: Float = 1
+  /// The temperature to which it falls geometrically.
   public var lastTemperature: Float = 0.1
   /// The part of the steps in which it does.
   public var coolingEnd: Double = 0.4
@@ -47,9 +47,9 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var firstSize: Float = 0.95
   /// The part of the steps in which the logarithm of the size aimed at falls to that of the request, as
   /// 1 - (1 - x)^3.
-  public var shrinkingEnd: Double = 0.25
+  public var shrinkingEnd: Double = 0.6
   /// The part of the steps after which every residual branch is either kept or left out for good.
-  public var branchEnd: Double = 0.085
+  public var branchEnd: Double = 0.4
   /// How strongly gates in between are driven to 0 or 1 at the end of the steps with such gates, in parts of Adam's
   /// largest step; before, with the cube of the steps since the branches were settled on (see `ChainProgram`).
   public var binarising: Float = 6
@@ -58,14 +58,14 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// How far from the border of the budget scores move in those steps, as the width of a sigmoid.
   public var straightWidth: Float = 0.1
   /// The part of `learningRate` with which they begin.
-  public var straightRate: Float = 1.3
+  public var straightRate: Float = 0.4
   /// In the straight phase the network has this many times the units that the chain may keep: those with the largest
   /// scores.
   public var candidates: Double = 1.5
   /// Snapshots of the scores along the path.
   public var snapshots: Int = 50
   /// A unit or branch whose gate is below this is cut out of the network for the rest of the search; 0 for never.
-  public var deadGate: Float = 0.02
+  public var deadGate: Float = 0.001
   /// In the settled phase units beyond this many times what the gates add up to are cut out as well, the smallest gates
   /// first: what lies that far behind does not come back.
   public var reserve: Double = 2

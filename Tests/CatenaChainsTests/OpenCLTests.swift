@@ -119,6 +119,7 @@ struct OpenCLTests {
     settings.steps = 60
     settings.initialNoise = 0.3
     settings.lastTemperature = 0.2
+    settings.branchEnd = 0.2
     settings.straightPart = 0
     return settings
   }

@@ -98,12 +98,9 @@ extension ChainSettings {
     settings.seed = seed
     // Everything that a search can do, also what the defaults leave out.
     settings.firstTemperature = 0.5
-    settings.initialBlockScore = 3
     settings.variants = 4
-    // Twenty steps have to do what others have hundreds for, and each phase gets some.
-    settings.learningRate = 0.05
+    // Each phase gets some of twenty steps.
     settings.branchEnd = 0.2
-    settings.shrinkingEnd = 0.6
     return settings
   }
 }
