@@ -41,11 +41,15 @@ package final class BufferPool: Sendable {
   private let context: ContextHandle
   private let deviceName: String
   private let budget: Int
+  private let keepsMemory: Bool
   private let state = Mutex(State())
 
   /// A pool that never holds more than `budget` bytes; by default nine tenths of the device's memory.
-  package init(_ context: ContextHandle, device: OpenCLDevice, budget: Int? = nil) {
+  /// - Parameter keepsMemory: whether buffers are handed out again. Checks of memory need new ones, and none larger than
+  ///   what was asked for.
+  package init(_ context: ContextHandle, device: OpenCLDevice, budget: Int? = nil, keepsMemory: Bool = true) {
     self.context = context
+    self.keepsMemory = keepsMemory
     deviceName = device.name
     self.budget = budget ?? device.memory / 10 * 9
   }
@@ -60,7 +64,7 @@ package final class BufferPool: Sendable {
 
   /// A buffer of at least `byteCount` bytes with unspecified contents.
   package func allocate(_ byteCount: Int) throws(ComputeError) -> DeviceBuffer {
-    let size = Self.sizeClass(byteCount)
+    let size = keepsMemory ? Self.sizeClass(byteCount) : max(byteCount, 1)
     let result: Result<MemoryBlock, ComputeError> = state.withLock { state in
       if let block = state.kept[size]?.popLast() {
         state.statistics.bytesKept -= size
@@ -103,6 +107,10 @@ package final class BufferPool: Sendable {
     state.withLock { state in
       state.statistics.buffersInUse -= 1
       state.statistics.bytesInUse -= block.byteCount
+      guard keepsMemory else {
+        clReleaseMemObject(block.memory)
+        return
+      }
       state.statistics.bytesKept += block.byteCount
       state.kept[block.byteCount, default: []].append(block)
     }

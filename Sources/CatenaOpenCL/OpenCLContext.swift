@@ -28,9 +28,10 @@ package final class OpenCLContext: Sendable {
   ///   - traits: the shapes of kernels, by default those that suit the device and were tuned for it.
   ///   - cache: where built programs are kept.
   ///   - driver: the calls that may fail.
+  ///   - keepsMemory: whether memory is handed on from one use to the next.
   package init(
     _ device: OpenCLDevice, traits: KernelTraits? = nil, cache: ProgramCacheLocation = .standard,
-    driver: Driver = Driver()
+    driver: Driver = Driver(), keepsMemory: Bool = true
   ) throws(ComputeError) {
     self.device = device
     let store = cache.folder(environment: ProcessInfo.processInfo.environment).map { ProgramStore(folder: $0) }
@@ -40,7 +41,7 @@ package final class OpenCLContext: Sendable {
       (self.traits, remarks) = TuningStore(store).traits(of: device)
     }
     handle = try ContextHandle(device, driver: driver)
-    pool = BufferPool(handle, device: device)
+    pool = BufferPool(handle, device: device, keepsMemory: keepsMemory)
     programs = ProgramCache(handle, device: device, store: store)
   }
 

@@ -1,3 +1,4 @@
+import CatenaCPU
 import CatenaCompute
 import CatenaOpenCL
 import Foundation
@@ -7,8 +8,8 @@ import Testing
 /// What is to run: `problems`, or `fault` for a kernel that the checker must find wrong.
 private let part = ProcessInfo.processInfo.environment["CATENA_KERNEL_CHECK"]
 
-/// A few small problems of every family, each kernel in its shapes for processors and for GPUs: what a slow kernel
-/// checker runs (`Tools/check-kernels`). The checker is not safe on several threads.
+/// A few small problems of every family and small layers of traces, each kernel in its shapes for processors and for GPUs:
+/// what a slow kernel checker runs (`Tools/check-kernels`). The checker is not safe on several threads.
 @Suite(
   .serialized,
   .enabled(if: part != nil && DeviceUnderTest.isAvailable, "CATENA_KERNEL_CHECK is not set")
@@ -16,10 +17,10 @@ private let part = ProcessInfo.processInfo.environment["CATENA_KERNEL_CHECK"]
 struct KernelCheckTests {
   private static let largestProblem = 700
 
-  private static func context(_ traits: DeviceTraits) throws -> OpenCLContext {
+  private static func context(_ traits: DeviceTraits, keepsMemory: Bool = true) throws -> OpenCLContext {
     try OpenCLContext(
       DeviceUnderTest.backend.context.device, traits: KernelTraits(traits), cache: .off,
-      driver: KernelChecker().driver)
+      driver: KernelChecker().driver, keepsMemory: keepsMemory)
   }
 
   @Test(.enabled(if: part == "problems"), arguments: [OpenCLDevice.Kind.cpu, .gpu])
@@ -38,6 +39,35 @@ struct KernelCheckTests {
     }
     print("kernel check: \(count) problems in the shapes for \(kind.rawValue)")
     #expect(count > 150)
+  }
+
+  @Test(.enabled(if: part == "problems"), arguments: [OpenCLDevice.Kind.cpu, .gpu], LayerCase.small)
+  func smallLayer(shapesFor kind: OpenCLDevice.Kind, _ test: LayerCase) async throws {
+    let traits = kind == .gpu ? DeviceTraits.smallTiles : DeviceTraits(kind: kind)
+    let solvers = OpenCLSolverBackend(OpenCLBackend(context: try Self.context(traits, keepsMemory: false)))
+    var test = test
+    if test.layer.columns > 20 { test.images = 2 }
+    for (method, sparsity) in Self.solutions(of: test, shapesFor: kind) where solvers.refusal(of: method) == nil {
+      let found = try await test.solved(method, sparsity: sparsity, inputs: test.parts, on: solvers)
+      let expected = try await test.solved(
+        method, sparsity: sparsity, inputs: test.parts, on: CPUSolverBackend(threads: 1))
+      let difference = test.difference(found, expected, method)
+      #expect(difference == nil, "\(method), \(sparsity)")
+    }
+  }
+
+  /// Every solution of few columns. Of more, what else is needed for every window, several groups in f64, and a second
+  /// late block, for which the interpreter needs longest and whose kernels are the same in all shapes but for the group.
+  private static func solutions(
+    of test: LayerCase, shapesFor kind: OpenCLDevice.Kind
+  ) -> [(method: PruningMethod, sparsity: Double)] {
+    let columns = test.layer.columns
+    if columns <= 20 { return test.solutions }
+    if columns > 100 && kind == .gpu { return [] }
+    return test.solutions.filter { method, sparsity in
+      method == PruningMethod(.fast) && sparsity > 0
+        || method == PruningMethod(.exact(.kernel)) && test.layer.groups > 1
+    }
   }
 
   /// What the checker has to report.

@@ -15,7 +15,7 @@ final class UnwrittenMemory: Sendable {
   private let state = Mutex(State())
   private let setsLocalMemory: Bool
   private static let localByteCount = 32 << 10
-  private static let groupCount = 64
+  private static let groupCount = 16
   private static let groupSize = 32
   private static let source = """
     kernel __attribute__((reqd_work_group_size(\(groupSize), 1, 1)))

@@ -1,3 +1,4 @@
+import CatenaCPU
 import CatenaCompute
 import CatenaGraph
 import CatenaOpenCL
@@ -8,32 +9,35 @@ import TestSupport
 import Testing
 
 /// What memory held before is in no result: with all bits set and with none set, every problem's results have the same
-/// bits and are the reference's.
+/// bits and are the reference's, and so are solutions of the layers of traces, which are the CPU's.
 ///
 /// The bits are set in every buffer when it is made, for every problem anew, and in every result, piece of scratch and
 /// packed weight immediately before the launch that first writes to it, in every step. Inputs and constants keep theirs.
+/// Solvers have a buffer for everything, new for every use.
 /// In processes of their own: PoCL 3.1 breaks off where more than 128 builds of kernels are known to one process and
 /// some of them are under way.
 @Suite(.enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
 struct UnwrittenMemoryTests {
   private static let patterns: [UInt64] = [.max, 0]
 
-  /// A device in whose memory nothing is kept from one program to the next.
+  /// A device in whose memory nothing is kept from one program to the next, and nothing at all from one use to the next
+  /// where that is wanted.
   private struct Device {
     let memory: UnwrittenMemory
     let context: OpenCLContext
 
-    init(_ traits: DeviceTraits? = nil, setsLocalMemory: Bool = false) throws {
+    init(_ traits: DeviceTraits? = nil, setsLocalMemory: Bool = false, keepsMemory: Bool = true) throws {
       memory = UnwrittenMemory(setsLocalMemory: setsLocalMemory)
       context = try OpenCLContext(
-        DeviceUnderTest.backend.context.device, traits: traits.map { KernelTraits($0) }, driver: memory.driver)
+        DeviceUnderTest.backend.context.device, traits: traits.map { KernelTraits($0) }, driver: memory.driver,
+        keepsMemory: keepsMemory)
     }
 
     /// A device whose local memory is set, too; to be opened before anything asks for devices. Every thread of PoCL has
     /// local memory of its own, so that one only may run.
-    static func onOneThread(_ traits: DeviceTraits? = nil) throws -> Device {
+    static func onOneThread(_ traits: DeviceTraits? = nil, keepsMemory: Bool = true) throws -> Device {
       for name in ["POCL_MAX_PTHREAD_COUNT", "POCL_CPU_MAX_CU_COUNT"] { setenv(name, "1", 1) }
-      return try Device(traits, setsLocalMemory: true)
+      return try Device(traits, setsLocalMemory: true, keepsMemory: keepsMemory)
     }
 
     func backend(unwrittenBits bits: UInt64) -> OpenCLBackend {
@@ -75,6 +79,24 @@ struct UnwrittenMemoryTests {
         }
       }
     }
+
+    func check(_ test: LayerCase, _ method: PruningMethod, sparsity: Double) async throws {
+      let name = "\(test.testDescription), \(method), \(sparsity)"
+      var found: [PrunedLayer] = []
+      for bits in UnwrittenMemoryTests.patterns {
+        let solvers = OpenCLSolverBackend(backend(unwrittenBits: bits))
+        guard solvers.refusal(of: method) == nil else { return }
+        found.append(try await test.solved(method, sparsity: sparsity, inputs: test.parts, on: solvers))
+      }
+      let expected = try await test.solved(
+        method, sparsity: sparsity, inputs: test.parts, on: CPUSolverBackend(threads: 1))
+      if let difference = test.difference(found[0], expected, method) {
+        Issue.record("\(name), all bits set: \(difference)")
+      }
+      if !found[0].weights.isBitIdentical(to: found[1].weights) || found[0].loss != found[1].loss {
+        Issue.record("\(name): depends on what memory held before")
+      }
+    }
   }
 
   @Test func reachesNoResult() async throws {
@@ -90,6 +112,18 @@ struct UnwrittenMemoryTests {
       let device = try Device.onOneThread(.smallTiles)
       for family in [ProblemFamily.convolution, .convolutionTranspose, .matrix, .gate, .pool] {
         for problem in try problems(for: family) { try await device.check(problem) }
+      }
+    }
+  }
+
+  /// Small layers with windows of all kinds, solved with both algorithms: what they removed and what is left.
+  @Test func reachesNoSolution() async throws {
+    await #expect(processExitsWith: .success) {
+      for traits in [nil, DeviceTraits.smallTiles] {
+        let device = try Device.onOneThread(traits, keepsMemory: false)
+        for test in LayerCase.small {
+          for (method, sparsity) in test.solutions { try await device.check(test, method, sparsity: sparsity) }
+        }
       }
     }
   }

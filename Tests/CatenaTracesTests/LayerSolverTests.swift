@@ -1,85 +1,15 @@
 import CatenaCPU
 import CatenaCompute
-import CatenaGraph
 import CatenaTensors
 import TestSupport
 import Testing
 
-/// A layer with random weights and inputs whose channels are correlated, as in real networks.
-struct LayerCase: Sendable, CustomTestStringConvertible {
-  var testDescription: String
-  var layer: LayerGeometry
-  var images = 6
-
-  static func convolution(
-    _ name: String, channels: Int, rows: Int, kernel: [Int], source: [Int], strides: [Int] = [1, 1],
-    dilations: [Int] = [1, 1], pads: [Int], groups: Int = 1
-  ) -> LayerCase {
-    let convolution = Convolution(
-      strides: strides, padsBegin: pads, padsEnd: pads, dilations: dilations, groups: groups)
-    let destination = (0..<2).map { (axis: Int) -> Int in
-      let span = (kernel[axis] - 1) * dilations[axis] + 1
-      let room = source[axis] + 2 * pads[axis] - span
-      return room / strides[axis] + 1
-    }
-    return LayerCase(
-      testDescription: name,
-      layer: LayerGeometry(
-        convolution, weights: Shape([rows * groups, channels] + kernel), source: source, destination: destination))
-  }
-
-  static let all = [
-    convolution("3x3", channels: 5, rows: 6, kernel: [3, 3], source: [7, 8], pads: [1, 1]),
-    convolution(
-      "3x3, stride 2", channels: 4, rows: 5, kernel: [3, 3], source: [9, 8], strides: [2, 2], pads: [1, 1]),
-    convolution(
-      "3x3, dilation 2", channels: 3, rows: 4, kernel: [3, 3], source: [9, 9], dilations: [2, 2], pads: [2, 2]),
-    convolution("3x3 without padding", channels: 3, rows: 7, kernel: [3, 3], source: [8, 7], pads: [0, 0]),
-    convolution(
-      "5x3, uneven", channels: 3, rows: 4, kernel: [5, 3], source: [8, 9], strides: [2, 1], dilations: [1, 2],
-      pads: [3, 1]),
-    convolution("1x1", channels: 9, rows: 6, kernel: [1, 1], source: [5, 6], pads: [0, 0]),
-    convolution(
-      "1x1, stride 2", channels: 9, rows: 6, kernel: [1, 1], source: [7, 8], strides: [2, 2], pads: [0, 0]),
-    convolution("groups", channels: 4, rows: 3, kernel: [3, 3], source: [6, 6], pads: [1, 1], groups: 3),
-    convolution("depthwise", channels: 1, rows: 2, kernel: [3, 3], source: [7, 7], pads: [1, 1], groups: 5),
-    // Channels that fill registers: products that read the images in place, in one run of positions or several.
-    convolution("3x3 of 16 channels", channels: 16, rows: 2, kernel: [3, 3], source: [12, 11], pads: [1, 1]),
-    convolution(
-      "3x1 of 32 channels, stride 2", channels: 32, rows: 3, kernel: [3, 1], source: [13, 40], strides: [2, 2],
-      pads: [1, 0]),
-    convolution("1x1 of 48 channels", channels: 48, rows: 4, kernel: [1, 1], source: [14, 13], pads: [0, 0]),
-    convolution(
-      "groups of 16 channels", channels: 16, rows: 2, kernel: [2, 3], source: [9, 30], dilations: [2, 1], pads: [1, 1],
-      groups: 2),
-    LayerCase(testDescription: "linear", layer: LayerGeometry(linear: 7, features: 12, tokens: 4), images: 9),
-  ]
-
-  var inputs: Tensor {
-    var generator = SeededGenerator(seed: 7)
-    let channels = layer.groups * layer.channels
-    let shape: Shape = [images, layer.source[0], layer.source[1], channels]
-    var values: [Float] = []
-    for _ in 0..<images * layer.source[0] * layer.source[1] {
-      let common = generator.uniform() - 0.3
-      // Rectified, as behind an activation.
-      values += (0..<channels).map { _ in Float(max(0, generator.uniform() - 0.4 + common)) }
-    }
-    return Tensor(values, shape: shape)
-  }
-
-  var weights: Tensor {
-    var generator = SeededGenerator(seed: 3)
-    let values = (0..<layer.weightShape.elementCount).map { _ in Float(generator.uniform() - 0.5) }
-    return Tensor(values, shape: layer.weightShape)
-  }
-
+extension LayerCase: CustomTestStringConvertible {
   func solved(
     _ method: PruningMethod, sparsity: Double, threads: Int = 2, inputs: Tensor? = nil
   ) async throws -> PrunedLayer {
-    let solver = try await CPUSolverBackend(threads: threads).makeSolver(for: layer, method: method, images: images)
-    try await solver.add(inputs ?? self.inputs)
-    return try await solver.solve(weights, sparsity: sparsity)
+    try await solved(
+      method, sparsity: sparsity, inputs: [inputs ?? self.inputs], on: CPUSolverBackend(threads: threads))
   }
 }
 

@@ -29,24 +29,16 @@ struct OpenCLSolverTests {
   private static func solved(
     _ test: LayerCase, _ method: PruningMethod, sparsity: Double, inputs: [Tensor]? = nil
   ) async throws -> PrunedLayer {
-    let solver = try await OpenCLSolverBackend(device.get()).makeSolver(
-      for: test.layer, method: method, images: test.images)
-    for part in inputs ?? [test.inputs] { try await solver.add(part) }
-    return try await solver.solve(test.weights, sparsity: sparsity)
+    try await test.solved(
+      method, sparsity: sparsity, inputs: inputs ?? [test.inputs], on: OpenCLSolverBackend(device.get()))
   }
 
   /// The masks are the processor's, the weights as near as rounding allows.
   private static func check(_ test: LayerCase, _ method: PruningMethod, sparsity: Double) async throws {
     let found = try await solved(test, method, sparsity: sparsity)
     let expected = try await test.solved(method, sparsity: sparsity)
-    let name = Comment(rawValue: "\(test.testDescription), \(method), \(sparsity)")
-    let (values, wanted) = (found.weights.floats, expected.weights.floats)
-    #expect(zip(values, wanted).allSatisfy { ($0 == 0) == ($1 == 0) }, name)
-    let scale = wanted.map(abs).max() ?? 1
-    #expect(zip(values, wanted).allSatisfy { abs($0 - $1) <= 1e-4 * scale }, name)
-    #expect(abs(found.loss - expected.loss) <= 1e-3 * max(expected.loss, 1e-6), name)
-    #expect(found.damping == expected.damping && found.wasDampedFurther == expected.wasDampedFurther, name)
-    #expect(found.deadColumns == expected.deadColumns, name)
+    let difference = test.difference(found, expected, method)
+    #expect(difference == nil, "\(test.testDescription), \(method), \(sparsity)")
   }
 
   @Test("give the processor's masks and weights: fast")
