@@ -74,17 +74,20 @@ package struct ChainSearch {
       state.giveUp(unitsOutside: kept.units)
       // Given back before the smaller program is made, so that never two are held.
       optimizer = nil
-      stage = try CompactNetwork(of: whole, keeping: (kept.units, kept.blocks))
+      let (compact, cutting) = try await secondsOf {
+        try CompactNetwork(of: whole, keeping: (kept.units, kept.blocks))
+      }
+      stage = compact
       living = kept.unitCount
       cost = stage.network.graph.multiplyAddCount
-      optimizer = try await self.optimizer(stage, phase, batches, state, after: done, &records)
+      optimizer = try await self.optimizer(stage, phase, batches, state, after: done, cutSeconds: cutting, &records)
     }
     return (paths, records)
   }
 
   private func optimizer(
     _ stage: CompactNetwork, _ phase: ChainProgram.Phase, _ batches: RegionBatches, _ state: OptimizerState,
-    after steps: Int, _ records: inout [ProgramRecord]
+    after steps: Int, cutSeconds: Double = 0, _ records: inout [ProgramRecord]
   ) async throws -> ChainOptimizer {
     let (optimizer, seconds) = try await secondsOf {
       try await ChainOptimizer(
@@ -94,7 +97,7 @@ package struct ChainSearch {
     records.append(
       ProgramRecord(
         phase: phase, units: stage.units.count, multiplyAdds: stage.network.graph.multiplyAddCount, firstStep: steps,
-        makingSeconds: seconds))
+        makingSeconds: cutSeconds + seconds))
     return optimizer
   }
 }

@@ -4,6 +4,7 @@ import CatenaChains
 import CatenaCompute
 import CatenaFormats
 import CatenaTensors
+import Foundation
 import TestSupport
 import Testing
 
@@ -138,35 +139,43 @@ struct CompactionTests {
     #expect(compact.network.graph.multiplyAddCount < sliced.graph.multiplyAddCount)
   }
 
-  @Test(
-    "a search on a shrinking network finds what it finds on the whole one, and its programs cost less than two steps")
+  @Test("a search on a shrinking network finds what it finds on the whole one")
   func search() async throws {
-    let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
-    let regions = [try ShippedNetwork.resnet20.region(Array(0..<20))]
-    let evaluator = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
-    let dense = [try await evaluator.denseLogits(of: regions[0])]
-    func found(deadGate: Float) async throws -> (fidelity: Fidelity, programs: [ProgramRecord]) {
-      var settings = ChainSettings()
-      settings.steps = 300
-      settings.deadGate = deadGate
-      let search = ChainSearch(
-        network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
-      let (paths, programs) = try await search.paths(of: regions, dense: dense, variants: [], keep: [0.25]) { _ in }
-      let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(paths[0].last))
-      let logits = try await evaluator.binaryLogits(of: regions[0], selection)
-      return (Fidelity(dense: dense[0], chain: logits), programs)
-    }
-    let whole = try await found(deadGate: 0)
-    let shrinking = try await found(deadGate: ChainSettings().deadGate)
+    let whole = try await found(steps: 300, deadGate: 0)
+    let shrinking = try await found(steps: 300, deadGate: ChainSettings().deadGate)
     #expect(shrinking.programs.count > whole.programs.count)
     // Two runs that differ only in rounding differ by about 0.05 in KL and a sample in agreement.
     #expect(shrinking.fidelity.agreement >= whole.fidelity.agreement - 0.1)
     #expect(shrinking.fidelity.divergence <= whole.fidelity.divergence + 0.1)
-    let made = shrinking.programs.dropFirst()
-    let making = made.map(\.makingSeconds).reduce(0, +)
-    #expect(making <= 2 * made.map(\.secondsPerStep).reduce(0, +))
     Measured.report("compaction: whole \(whole.fidelity), shrinking \(shrinking.fidelity)")
-    Measured.report(
-      "compaction: \(made.count) programs, made in \(making / made.map(\.secondsPerStep).reduce(0, +)) steps")
+  }
+
+  /// Measures time, so it runs where nothing else does: set CATENA_TEST_ALLOCATIONS and filter for it.
+  @Test(
+    "the programs of a shrinking network cost less than two of their steps",
+    .enabled(if: ProcessInfo.processInfo.environment["CATENA_TEST_ALLOCATIONS"] != nil))
+  func programsCost() async throws {
+    let programs = try await found(steps: 150, deadGate: ChainSettings().deadGate).programs.dropFirst()
+    #expect(!programs.isEmpty)
+    let making = programs.map(\.makingSeconds).reduce(0, +)
+    let steps = programs.map(\.secondsPerStep).reduce(0, +)
+    Measured.report("compaction: \(programs.count) programs, made in \(making / steps) steps each")
+    #expect(making <= 2 * steps)
+  }
+
+  /// The last chain of a search for a quarter of ResNet-20's units, and the programs that it ran.
+  private func found(steps: Int, deadGate: Float) async throws -> (fidelity: Fidelity, programs: [ProgramRecord]) {
+    let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
+    let region = try ShippedNetwork.resnet20.region(Array(0..<20))
+    let evaluator = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
+    let dense = try await evaluator.denseLogits(of: region)
+    var settings = ChainSettings()
+    settings.steps = steps
+    settings.deadGate = deadGate
+    let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
+    let (paths, programs) = try await search.paths(of: [region], dense: [dense], variants: [], keep: [0.25]) { _ in }
+    let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(paths[0].last))
+    let logits = try await evaluator.binaryLogits(of: region, selection)
+    return (Fidelity(dense: dense, chain: logits), programs)
   }
 }
