@@ -90,8 +90,8 @@ static band_shape band_of(const direct_step *step, const phase *at, int32_t thre
   band.width = (at->columns - 1) * step->plan.source_column_step + right - left;
   int64_t line_bytes = band.width * problem->source_channels * (int64_t)sizeof(float);
   int64_t lines = BAND_BYTES / catena_maximum(line_bytes, 1) - band.reach;
-  int64_t share = (problem->batch * at->rows + threads - 1) / threads;
-  band.rows = catena_maximum(catena_minimum(lines / step->plan.source_row_step, catena_minimum(at->rows, share)), 1);
+  int64_t most = catena_maximum(lines / step->plan.source_row_step, 1);
+  band.rows = catena_even_part(at->rows, problem->batch, most, threads);
   band.count = (at->rows + band.rows - 1) / band.rows;
   return band;
 }

@@ -9,9 +9,9 @@
 enum {
   // Source channels x taps that are multiplied at a time: a panel's weights of one chunk take 128 KB.
   MAX_CHUNK = 512,
-  // Rows of a block are a multiple of this, so that few products are of less than a full set of rows.
-  ROW_UNIT = 24,
   BLOCK_BYTES = 256 << 10,
+  // Cycles that a vector of weights takes to arrive from memory that the threads share.
+  WEIGHT_CYCLES = 8,
 };
 
 typedef struct {
@@ -43,6 +43,23 @@ CATENA_INLINE int64_t chunk_count(int64_t depth) { return (depth + MAX_CHUNK - 1
 // The first of a chunk's taps x channels.
 CATENA_INLINE int64_t chunk_begin(int64_t depth, int64_t chunk) { return depth * chunk / chunk_count(depth); }
 
+CATENA_INLINE int64_t first_panel(const gemm_step *step, int64_t group, int64_t groups) {
+  int64_t panels = quotient_rounded_up(step->columns, MAX_PANEL * LANES);
+  return catena_minimum(panels * group / groups * MAX_PANEL * LANES, step->columns);
+}
+
+// In how many groups of columns the threads share a few rows: as many as there are threads, where that is expected to take
+// less time than sharing the rows, of which every thread meets all weights.
+static int64_t groups_of_columns(const gemm_step *step, int64_t pixels, int64_t rows_at_a_time, int64_t threads) {
+  int64_t sets = quotient_rounded_up(pixels, rows_at_a_time), widest = 0;
+  for (int64_t group = 0; group < threads; group++) {
+    widest = catena_maximum(widest, first_panel(step, group + 1, threads) - first_panel(step, group, threads));
+  }
+  int64_t by_columns = widest * (sets * rows_at_a_time + WEIGHT_CYCLES);
+  int64_t by_rows = step->columns * (quotient_rounded_up(sets, threads) * rows_at_a_time + WEIGHT_CYCLES);
+  return by_columns < by_rows ? threads : 1;
+}
+
 static gemm_step plan_of(const catena_implicit_gemm *problem, int32_t threads) {
   gemm_step step = {.problem = *problem, .plan = taps_of(problem)};
   int64_t depth = deepest(&step.plan, problem->source_channels);
@@ -50,16 +67,16 @@ static gemm_step plan_of(const catena_implicit_gemm *problem, int32_t threads) {
   step.columns = rounded_up(problem->destination_channels, LANES);
   int64_t row_bytes = (chunk + step.columns) * (int64_t)sizeof(float);
   int64_t pixels = problem->batch * step.plan.phases[0].rows * step.plan.phases[0].columns;
-  int64_t share = rounded_up((pixels + threads - 1) / threads, ROW_UNIT);
-  step.block_rows = catena_minimum(catena_maximum(BLOCK_BYTES / row_bytes / ROW_UNIT, 1) * ROW_UNIT, share);
+  int64_t rows = rows_at_a_time(panel_width(step.columns));
+  int64_t most = catena_maximum(BLOCK_BYTES / row_bytes / rows, 1) * rows;
+  bool is_one_block = step.plan.phase_count == 1 && pixels <= most;
+  step.column_groups = is_one_block ? groups_of_columns(&step, pixels, rows, threads) : 1;
+  step.block_rows = step.column_groups > 1 ? pixels : rounded_up(catena_even_part(pixels, 1, most, threads), rows);
   for (int32_t i = 0; i < step.plan.phase_count; i++) {
     const phase *at = &step.plan.phases[i];
     step.blocks[i] = (problem->batch * at->rows * at->columns + step.block_rows - 1) / step.block_rows;
     step.all_blocks += step.blocks[i];
   }
-  int64_t panels = (step.columns + MAX_PANEL * LANES - 1) / (MAX_PANEL * LANES);
-  // Few pixels are shared out by columns.
-  step.column_groups = step.all_blocks >= threads ? 1 : catena_minimum(panels, threads);
   step.bytes_per_thread = (size_t)(step.block_rows * (row_bytes + (int64_t)sizeof(int64_t)) + 64);
   return step;
 }
@@ -318,9 +335,7 @@ static void run_unit(const gemm_step *step, int64_t unit, thread_memory memory) 
     block -= step->blocks[i];
     weights += at->taps * step->problem.source_channels * step->columns;
   }
-  int64_t panel = MAX_PANEL * LANES, panels = (step->columns + panel - 1) / panel;
-  int64_t first = panels * group / step->column_groups * panel;
-  int64_t end = catena_minimum(panels * (group + 1) / step->column_groups * panel, step->columns);
+  int64_t first = first_panel(step, group, step->column_groups), end = first_panel(step, group + 1, step->column_groups);
   run_block(step, at, weights, block, first, end, memory);
 }
 

@@ -126,7 +126,8 @@ CATENA_INLINE void store_lanes_to(void *image, int64_t index, vector value, bool
   }
 }
 
-CATENA_INLINE int64_t rounded_up(int64_t number, int64_t unit) { return (number + unit - 1) / unit * unit; }
+CATENA_INLINE int64_t quotient_rounded_up(int64_t number, int64_t divisor) { return (number + divisor - 1) / divisor; }
+CATENA_INLINE int64_t rounded_up(int64_t number, int64_t unit) { return quotient_rounded_up(number, unit) * unit; }
 
 // The columns of a panel: as many as a product does at a time. `columns_left` is a multiple of LANES.
 CATENA_INLINE int64_t panel_width(int64_t columns_left) {
@@ -156,6 +157,12 @@ CATENA_INLINE int64_t panel_width(int64_t columns_left) {
       END(VECTORS, ROWS) \
     } \
   }
+
+// How many rows a product by a panel of that width does at a time, below.
+CATENA_INLINE int64_t rows_at_a_time(int64_t width) {
+  static const int64_t rows[MAX_PANEL] = {14, 12, 8, 6};
+  return rows[width / LANES - 1];
+}
 
 // As many sums as the registers of the widest instruction set hold beside a panel's row.
 #define PANEL_PRODUCTS(NAME, CONTEXT, BEGIN, END) \

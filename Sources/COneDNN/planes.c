@@ -63,15 +63,12 @@ static plane_shape shape_of(const planes_step *step, const phase *at, int32_t th
   shape.pitch = at->columns + (right - left) / plan->source_column_step;
   int64_t line_bytes = line_floats(step, &shape) * (int64_t)sizeof(float);
   int64_t fitting = BAND_BYTES / catena_maximum(line_bytes, 1) - shape.reach;
-  int64_t share = (step->problem.batch * at->rows + threads - 1) / threads;
-  shape.rows = catena_maximum(catena_minimum(fitting, catena_minimum(at->rows, share)), 1);
+  shape.rows = catena_even_part(at->rows, step->problem.batch, catena_maximum(fitting, 1), threads);
   shape.count = (at->rows + shape.rows - 1) / shape.rows;
   // A transposed block may run over the end of its line.
   shape.plane = (shape.rows + shape.reach) * shape.pitch + LANES;
   return shape;
 }
-
-static int64_t quotient_rounded_up(int64_t number, int64_t divisor) { return (number + divisor - 1) / divisor; }
 
 static planes_step plan_of(const catena_implicit_gemm *problem, int32_t threads) {
   planes_step step = {.problem = *problem, .plan = taps_of(problem)};

@@ -60,6 +60,15 @@ CATENA_INLINE catena_range catena_share(int64_t count) {
 CATENA_INLINE int64_t catena_minimum(int64_t left, int64_t right) { return left < right ? left : right; }
 CATENA_INLINE int64_t catena_maximum(int64_t left, int64_t right) { return left > right ? left : right; }
 
+// Into parts of how many rows, at most `most`, to cut each of `images` images of `rows` rows, so that the threads' shares
+// are even: where there are few parts, one more or less is much.
+CATENA_INLINE int64_t catena_even_part(int64_t rows, int64_t images, int64_t most, int64_t threads) {
+  enum { MANY = 8 };
+  int64_t count = catena_maximum((rows + most - 1) / most, 1);
+  while (images * count % threads != 0 && images * count < MANY * threads && count < rows) count += 1;
+  return catena_maximum((rows + count - 1) / count, 1);
+}
+
 // Merges neighbouring axes that every operand walks as one, and drops axes of extent 1. `strides` has one row of
 // CATENA_MAX_RANK per operand. Returns the new rank, at least 1.
 int32_t catena_collapse(

@@ -58,7 +58,7 @@ public struct ChainExtractor: Sendable {
   ) {
     self.network = network
     self.backend = backend
-    self.settings = settings
+    self.settings = settings.fitted(toUnits: network.sites.unitCount)
     (self.options, evaluatorOptions) = options.sharedByStepAndEvaluator
     selector = ChainSelector(sites: network.sites)
   }

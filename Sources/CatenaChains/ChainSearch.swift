@@ -51,6 +51,7 @@ package struct ChainSearch {
       guard done < settings.steps else { break }
       let last = paths.compactMap(\.last)
       let kept: SurvivingUnits
+      var cut: (network: CompactNetwork, seconds: Double)?
       if done == settings.end(of: phase), let next = phases.popFirst() {
         phase = next
         kept = survivors(in: last, phase, keep: keep)
@@ -59,30 +60,38 @@ package struct ChainSearch {
         let left = Double(settings.end(of: phase) - done)
         guard phase != .straight, settings.deadGate > 0, left > settings.compactionCost else { continue }
         kept = survivors(in: last, phase, keep: keep)
-        // What a new program costs, some steps, is worth it when the old one has wasted as much. Cutting the network only
+        // What a new program costs, some steps, is worth it when the old one has wasted as much. Cutting the network
         // to count its operations takes a while, too: they are about as the square of the units at most.
         let steps = Double(done - records[records.count - 1].firstStep)
         guard 2 * steps * (1 - Double(kept.unitCount) / Double(living)) >= settings.compactionCost else {
           continue
         }
-        let smaller = try CompactNetwork(of: whole, keeping: (kept.units, kept.blocks)).network
-        guard steps * (1 - Double(smaller.graph.multiplyAddCount) / Double(cost)) >= settings.compactionCost,
-          smaller.sites.unitCount > 0
+        let smaller = try await self.cut(whole, to: kept)
+        let network = smaller.network.network
+        guard steps * (1 - Double(network.graph.multiplyAddCount) / Double(cost)) >= settings.compactionCost,
+          network.sites.unitCount > 0
         else { continue }
+        cut = smaller
       }
       state = try await current.advanced(state)
       state.giveUp(unitsOutside: kept.units)
       // Given back before the smaller program is made, so that never two are held.
       optimizer = nil
-      let (compact, cutting) = try await secondsOf {
-        try CompactNetwork(of: whole, keeping: (kept.units, kept.blocks))
-      }
-      stage = compact
+      let compact: (network: CompactNetwork, seconds: Double)
+      if let cut { compact = cut } else { compact = try await self.cut(whole, to: kept) }
+      stage = compact.network
       living = kept.unitCount
       cost = stage.network.graph.multiplyAddCount
-      optimizer = try await self.optimizer(stage, phase, batches, state, after: done, cutSeconds: cutting, &records)
+      optimizer = try await self.optimizer(
+        stage, phase, batches, state, after: done, cutSeconds: compact.seconds, &records)
     }
     return (paths, records)
+  }
+
+  private func cut(
+    _ whole: ChainNetwork, to kept: SurvivingUnits
+  ) async throws -> (network: CompactNetwork, seconds: Double) {
+    try await secondsOf { try CompactNetwork(of: whole, keeping: (kept.units, kept.blocks)) }
   }
 
   private func optimizer(

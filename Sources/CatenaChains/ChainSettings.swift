@@ -29,7 +29,7 @@ public enum ChainRequest: Sendable, Hashable, Codable {
 
 /// How chains are searched. The defaults are the published setting; every artifact records what was used.
 public struct ChainSettings: Sendable, Hashable, Codable {
-  /// Optimisation steps on the scores.
+  /// Optimisation steps on the scores; large networks get more at the end (see `straightUnits`).
   public var steps: Int = 500
   /// Adam's step size on scores; that on the units' falls with the root of the temperature.
   public var learningRate: Float = 0.05
@@ -55,6 +55,10 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var binarising: Float = 6
   /// The part of the steps, the last ones, with gates of exactly 0 and 1 (see `ChainProgram`).
   public var straightPart: Double = 0.15
+  /// A network of this many units gets as many of those steps as there are before them, a smaller one the corresponding
+  /// part where that is more than `straightPart`: with more units, more have to change places. They are cheap there, since
+  /// little of a large network is left by then.
+  public var straightUnits: Double = 40_000
   /// How far from the border of the budget scores move in those steps, as the width of a sigmoid.
   public var straightWidth: Float = 0.1
   /// The part of `learningRate` with which they begin.
@@ -116,6 +120,21 @@ public struct ChainSettings: Sendable, Hashable, Codable {
     case .settled: softSteps
     case .straight: steps
     }
+  }
+  /// The settings for a network of `units` units: with the steps that it gets in addition, and everything before them as
+  /// it is. Of settings that were fitted before, the same.
+  package func fitted(toUnits units: Int) -> ChainSettings {
+    let straight = Int(Double(softSteps) * Double(units) / straightUnits)
+    guard straightSteps > 0, straight > straightSteps else { return self }
+    var longer = self
+    longer.steps = softSteps + straight
+    let all = Double(longer.steps)
+    // Half a step more, so that no rounding makes it one less.
+    longer.straightPart = (Double(straight) + 0.5) / all
+    longer.branchEnd = (Double(branchSteps) + 0.5) / all
+    longer.coolingEnd = (Double(coolingSteps) + 0.5) / all
+    longer.shrinkingEnd = shrinkingEnd * Double(steps) / all
+    return longer
   }
   /// The score whose sigmoid is `firstSize`.
   var logitOfFirstSize: Float { log(firstSize / (1 - firstSize)) }

@@ -60,7 +60,7 @@ extension BenchCommand {
       try Output.json(
         Report(
           seconds: start.duration(to: .now) / .seconds(1), processorSeconds: processorSeconds() - processor,
-          steps: settings.steps, threads: engine.backend.device.threads,
+          steps: results.first?.settings.steps ?? settings.steps, threads: engine.backend.device.threads,
           regions: results.map { result in
             Report.Region(
               kept: result.point.keptFraction, agreement: result.point.binary.agreement,

@@ -53,7 +53,7 @@ struct ChainCommand: AsyncParsableCommand {
   @Option(help: "Seed of everything random.")
   var seed: UInt64 = 0
 
-  @Option(help: "Optimisation steps.")
+  @Option(help: "Optimisation steps; large networks get more at the end.")
   var steps: Int?
 
   @Option(help: "Samples per step; larger regions run in chunks.")

@@ -1,0 +1,32 @@
+import CatenaChains
+import Testing
+
+/// What of the settings follows from the size of the network.
+struct SettingsTests {
+  @Test("small networks keep the steps that are asked for", arguments: [688, 2032, 7058])
+  func smallNetworks(units: Int) {
+    #expect(ChainSettings().fitted(toUnits: units) == ChainSettings())
+  }
+
+  @Test("large networks get steps with hard gates, and keep those before them", arguments: [7500, 26_560, 100_000])
+  func largeNetworks(units: Int) {
+    let settings = ChainSettings()
+    let fitted = settings.fitted(toUnits: units)
+    let straight = 425 * units / 40_000
+    #expect(fitted.steps == 425 + straight)
+    #expect(Int(fitted.straightPart * Double(fitted.steps)) == straight)
+    #expect(Int(fitted.branchEnd * Double(fitted.steps)) == 200)
+    #expect(Int(fitted.coolingEnd * Double(fitted.steps)) == 200)
+    #expect(abs(fitted.shrinkingEnd * Double(fitted.steps) - 300) < 1e-9)
+    #expect(fitted.fitted(toUnits: units) == fitted)
+  }
+
+  @Test("steps that are asked for grow in proportion")
+  func fewSteps() {
+    var settings = ChainSettings()
+    settings.steps = 100
+    #expect(settings.fitted(toUnits: 40_000).steps == 170)
+    settings.straightPart = 0
+    #expect(settings.fitted(toUnits: 40_000).steps == 100)
+  }
+}
