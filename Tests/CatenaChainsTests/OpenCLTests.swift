@@ -8,23 +8,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The device that the environment's CATENA_OPENCL_DEVICE numbers, else the best GPU, else the first usable one.
-private let device: Result<OpenCLBackend, ComputeError> = {
-  do throws(ComputeError) {
-    let usable = OpenCLDevices.all.filter { $0.problem == nil }
-    let named = ProcessInfo.processInfo.environment["CATENA_OPENCL_DEVICE"].flatMap { Int($0) }
-    guard let index = named ?? (usable.first { $0.kind == .gpu } ?? usable.first)?.index else {
-      throw .noDevice(reason: OpenCLDevices.reasonForNone ?? "none can be used")
-    }
-    return .success(try OpenCLBackend(deviceAt: index))
-  } catch { return .failure(error) }
-}()
-
-private var problem: String? {
-  if case .failure(let error) = device { "skipped: \(error)" } else { nil }
-}
-
-@Suite("The step on OpenCL", .enabled(if: problem == nil, Comment(rawValue: problem ?? "")))
+@Suite(
+  "The step on OpenCL", .enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
 struct OpenCLTests {
   @Test("three steps of ResNet-20 give the processor's scores")
   func scores() async throws {
@@ -36,7 +21,7 @@ struct OpenCLTests {
     settings.firstSize = 0.7
     settings.initialNoise = 0.5
     let expected = try await optimizer(model, [region], keep: [0.2], settings: settings)
-    let found = try await optimizer(model, [region], keep: [0.2], settings: settings, backend: device.get())
+    let found = try await optimizer(model, [region], keep: [0.2], settings: settings, backend: DeviceUnderTest.backend)
     try await expected.advance(by: 3)
     try await found.advance(by: 3)
     let distance = try await found.scores()[0].distance(to: expected.scores()[0])
@@ -54,7 +39,7 @@ struct OpenCLTests {
     settings.shrinkingEnd = 0.5
     let folder = try await ChainFolder(
       network.model(), network.region([0, 4, 8, 12, 16]), request: .keep(fraction: 0.3), settings: settings,
-      backend: device.get())
+      backend: DeviceUnderTest.backend)
     #expect(folder.manifest.device.backend == "opencl")
     #expect(folder.result.isMet)
     _ = try await folder.verify()
@@ -70,7 +55,8 @@ struct OpenCLTests {
     settings.firstSize = 0.7
     settings.initialNoise = 0.5
     let expected = try await optimizer(model, regions, keep: [0.2, 0.4], settings: settings)
-    let found = try await optimizer(model, regions, keep: [0.2, 0.4], settings: settings, backend: device.get())
+    let found = try await optimizer(
+      model, regions, keep: [0.2, 0.4], settings: settings, backend: DeviceUnderTest.backend)
     try await expected.advance(by: 2)
     try await found.advance(by: 2)
     for (left, right) in zip(try await found.scores(), try await expected.scores()) {
@@ -88,7 +74,7 @@ struct OpenCLTests {
     let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
     for region in try RegionList.chosen(Self.isLong ? 10 : 2) {
       let processor = try await Extraction(network, CPUBackend())
-      let device = try await Extraction(network, device.get())
+      let device = try await Extraction(network, DeviceUnderTest.backend)
       let runs = [
         try await processor.optimizer(region), try await processor.optimizer(region.perturbed),
         try await device.optimizer(region),
@@ -130,7 +116,7 @@ struct OpenCLTests {
   func sameChains() async throws {
     let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
     let processor = try await Extraction(network, CPUBackend(), Self.steadySettings)
-    let device = try await Extraction(network, device.get(), Self.steadySettings)
+    let device = try await Extraction(network, DeviceUnderTest.backend, Self.steadySettings)
     let selector = ChainSelector(sites: network.sites)
     var (shared, all) = (0, 0)
     for region in try RegionList.chosen(Self.isLong ? 10 : 3) {
