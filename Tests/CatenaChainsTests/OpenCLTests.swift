@@ -45,6 +45,37 @@ struct OpenCLTests {
     _ = try await folder.verify()
   }
 
+  /// Compaction changes shapes all the time, batches and regions do so, too: a search builds nothing for that.
+  @Test("the programs of one network's search serve those that are cut from it, other batches and more regions")
+  func programsServeAllShapes() async throws {
+    let context = try OpenCLContext(DeviceUnderTest.backend.context.device)
+    let backend = OpenCLBackend(context: context)
+    let settings = ChainSettings.short()
+    func programs(_ network: ChainNetwork, regions: Int) async throws -> Int {
+      for phase in ChainProgram.Phase.allCases {
+        let program = try ChainProgram(network: network, regions: regions, settings: settings, phase: phase)
+        _ = try await backend.compile(program.program, options: CompileOptions())
+      }
+      return context.programs.statistics.built + context.programs.statistics.loaded
+    }
+    let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 4)
+    let count = try await programs(network, regions: 1)
+    #expect(count > 4)
+    var generator = SeededGenerator(seed: 3)
+    for kept in [0.7, 0.4] {
+      let units = network.sites.layers.flatMap { layer in
+        // The first unit of a layer stays, so that every layer does.
+        (0..<layer.count).map { $0 == 0 || generator.uniform() < kept }
+      }
+      let blocks = network.sites.blocks.indices.map { $0 % 4 != 1 }
+      let compact = try CompactNetwork(of: network, keeping: (units, blocks)).network
+      #expect(compact.graph.multiplyAddCount < network.graph.multiplyAddCount)
+      #expect(try await programs(compact, regions: 1) == count)
+    }
+    let large = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 6)
+    #expect(try await programs(large, regions: 3) == count)
+  }
+
   @Test("regions in chunks give the processor's scores")
   func chunks() async throws {
     let network = ShippedNetwork.resnet20
