@@ -74,7 +74,8 @@ let package = Package(
     .target(
       name: "TestSupport",
       dependencies: [
-        "CatenaGraph", "CatenaReference", "CatenaCompute", "CatenaFormats", "CatenaProblems", "CTestAllocations",
+        "CatenaGraph", "CatenaReference", "CatenaCompute", "CatenaFormats", "CatenaProblems", "CatenaOpenCL",
+        "CTestAllocations",
       ],
       path: "Tests/TestSupport"),
     .testTarget(name: "CatenaTensorsTests", dependencies: ["CatenaTensors"]),

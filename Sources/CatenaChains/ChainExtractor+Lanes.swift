@@ -22,7 +22,13 @@ extension ChainExtractor {
         while let lane = free.last, let index = waiting.popFirst() {
           free.removeLast()
           let (extractor, region) = (lanes[lane], regions[index])
-          group.addTask { (lane, index, try await extractor.chains(for: [region], request: request)[0]) }
+          group.addTask {
+            do {
+              return (lane, index, try await extractor.chains(for: [region], request: request)[0])
+            } catch ComputeError.outOfMemory(let requested, let available, let device) {
+              throw ComputeError.outOfMemory(ofPart: extractor.limit, of: limit, (requested, available, device))
+            }
+          }
         }
         guard let done = try await group.next() else { break }
         results[done.region] = done.result

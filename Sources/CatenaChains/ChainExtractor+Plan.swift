@@ -34,11 +34,13 @@ extension ChainExtractor {
     try check(request)
     try check(region)
     let isFixed = network.model.fixedBatch != nil
-    let evaluation = try await halvingBatches(from: network.batch, downTo: isFixed ? network.batch : 1) { batch in
+    let evaluation = try await fitting(
+      from: network.batch, downTo: isFixed ? network.batch : 1, evaluatorOptions
+    ) { batch in
       let planned = try ChainNetwork(model: network.model, batch: batch)
       return try await ChainEvaluator(network: planned, backend: backend, options: evaluatorOptions).memoryPlan
     }
-    let step = try await halvingBatches(from: settings.batch, downTo: isFixed ? settings.batch : 1) { batch in
+    let step = try await fitting(from: settings.batch, downTo: isFixed ? settings.batch : 1, options) { batch in
       var settings = settings
       settings.batch = batch
       let planned = try ChainNetwork(
@@ -57,6 +59,35 @@ extension ChainExtractor {
       steps: settings.steps, samples: region.count, samplesPerRun: step.result.samples,
       samplesPerEvaluation: evaluation.batch, step: step.result.memory, evaluation: evaluation.result,
       limit: limit)
+  }
+}
+
+extension ChainExtractor {
+  /// Halves batches as `halvingBatches` does. Where even the smallest needs more than its part of the memory limit, the
+  /// error says which limit would do, and the whole limit.
+  /// - Parameter options: of the program that `work` makes, with its part of the limit.
+  func fitting<Result>(
+    from batch: Int, downTo smallest: Int, _ options: CompileOptions, _ work: (Int) async throws -> Result
+  ) async throws -> (result: Result, batch: Int) {
+    do {
+      return try await halvingBatches(from: batch, downTo: smallest, work)
+    } catch ComputeError.outOfMemory(let requested, let available, let device) {
+      throw ComputeError.outOfMemory(ofPart: options.memoryLimit, of: limit, (requested, available, device))
+    }
+  }
+}
+
+extension ComputeError {
+  /// A lack of memory; where what was available is the part of a limit that a program has, with the limit that such a
+  /// program needs and the whole limit.
+  static func outOfMemory(
+    ofPart part: Int?, of limit: Int?, _ lack: (requested: Int, available: Int, device: String)
+  ) -> ComputeError {
+    guard let part, let limit, part > 0, lack.available == part else {
+      return .outOfMemory(requested: lack.requested, available: lack.available, device: lack.device)
+    }
+    let needed = Double(lack.requested) * (Double(limit) / Double(part))
+    return .outOfMemory(requested: Int(needed.rounded(.up)), available: limit, device: lack.device)
   }
 }
 

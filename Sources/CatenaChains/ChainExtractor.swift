@@ -94,9 +94,9 @@ public struct ChainExtractor: Sendable {
     let log = ExtractionLog()
     let (evaluator, dense) = try await log.timed("dense network") { try await evaluated(regions) }
     let variants = try await variants(of: regions, evaluator)
-    let (paths, batch) = try await halvingBatches(
+    let (paths, batch) = try await fitting(
       from: self.settings.batch,
-      downTo: network.model.fixedBatch == nil ? regions.count : self.settings.batch
+      downTo: network.model.fixedBatch == nil ? regions.count : self.settings.batch, options
     ) { batch in
       try await optimize(
         regions, dense: dense, variants: variants, request: request, self.settings.with(batch: batch),
@@ -130,7 +130,7 @@ public struct ChainExtractor: Sendable {
   private func evaluated(_ regions: [Region]) async throws -> (ChainEvaluator, [[[Float]]]) {
     for region in regions { try check(region) }
     let smallest = network.model.fixedBatch == nil ? 1 : network.batch
-    return try await halvingBatches(from: network.batch, downTo: smallest) { batch in
+    return try await fitting(from: network.batch, downTo: smallest, evaluatorOptions) { batch in
       let planned = batch == network.batch ? network : try ChainNetwork(model: network.model, batch: batch)
       let evaluator = try await ChainEvaluator(network: planned, backend: backend, options: evaluatorOptions)
       var dense: [[[Float]]] = []

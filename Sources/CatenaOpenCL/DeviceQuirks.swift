@@ -63,7 +63,7 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   package init(_ device: OpenCLDevice) {
     self.init(kind: device.kind)
     hasTensorPTX = Self.hasTensorPTX(architecture: device.architecture)
-    hasPrefetch = device.kind == .cpu && device.platform == "Portable Computing Language"
+    hasPrefetch = device.kind == .cpu && device.platform == Self.pocl
   }
 
   /// What suits devices of that kind.
@@ -102,6 +102,27 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   static func hasTensorPTX(architecture: String) -> Bool {
     architecture.hasPrefix("sm_") && Int(architecture.dropFirst(3)).map { $0 >= 80 } ?? false
   }
+
+  /// Whether a driver mistakes launches of several queues for each other, so that one queue may launch at a time
+  /// (`QueueTurns`).
+  ///
+  /// PoCL before 6.0 keeps loaded kernels in a list for the whole process, an entry for every kernel, group size and
+  /// number of work-items that is larger than those before. What a launch uses is counted, but the count goes down in
+  /// the newest entry of that kernel and group size. Where a larger launch begins while smaller ones of other queues, of
+  /// whichever context, are under way, the count falls below what is in use: PoCL breaks off with the assertion
+  /// `ref_count > 0`, or unloads a kernel that runs where more than 128 entries are in the list. A queue that is in order
+  /// has one launch under way, whose entry is the newest.
+  package static func confusesLaunches(platform: String, version: String) -> Bool {
+    guard platform == pocl else { return false }
+    // Such as "OpenCL 3.0 PoCL 3.1+debian  Linux, None+Asserts"; what names no release may be an old one.
+    let words = version.lowercased().split(separator: " ")
+    guard let name = words.firstIndex(of: "pocl"), name + 1 < words.endIndex,
+      let major = Int(words[name + 1].prefix { $0.isNumber })
+    else { return true }
+    return major < 6
+  }
+
+  private static let pocl = "Portable Computing Language"
 
   /// What a driver that fails to build without saying why most likely lacks.
   static func hintForEmptyBuildLog(platform: String) -> String {

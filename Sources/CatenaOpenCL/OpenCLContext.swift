@@ -82,12 +82,14 @@ package final class OpenCLContext: Sendable {
 
 /// Owns a `cl_context`, which is safe to use from any thread.
 package final class ContextHandle: @unchecked Sendable {
-  let context: cl_context
+  package let context: cl_context
   let device: DeviceHandle
-  let driver: Driver
+  /// The driver's calls, as the device needs them.
+  package let driver: Driver
 
   init(_ device: OpenCLDevice, driver: Driver) throws(ComputeError) {
-    self.driver = driver
+    let needsTurns = DeviceTraits.confusesLaunches(platform: device.platform, version: device.platformVersion)
+    self.driver = needsTurns ? QueueTurns.taken(by: driver) : driver
     self.device = device.handle
     var id: cl_device_id? = device.handle.id
     context = try created("clCreateContext", device: device.name) { clCreateContext(nil, 1, &id, nil, nil, $0) }

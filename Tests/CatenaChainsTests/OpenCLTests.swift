@@ -8,23 +8,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The device that the environment's CATENA_OPENCL_DEVICE numbers, else the best GPU, else the first usable one.
-private let device: Result<OpenCLBackend, ComputeError> = {
-  do throws(ComputeError) {
-    let usable = OpenCLDevices.all.filter { $0.problem == nil }
-    let named = ProcessInfo.processInfo.environment["CATENA_OPENCL_DEVICE"].flatMap { Int($0) }
-    guard let index = named ?? (usable.first { $0.kind == .gpu } ?? usable.first)?.index else {
-      throw .noDevice(reason: OpenCLDevices.reasonForNone ?? "none can be used")
-    }
-    return .success(try OpenCLBackend(deviceAt: index))
-  } catch { return .failure(error) }
-}()
-
-private var problem: String? {
-  if case .failure(let error) = device { "skipped: \(error)" } else { nil }
-}
-
-@Suite("The step on OpenCL", .enabled(if: problem == nil, Comment(rawValue: problem ?? "")))
+@Suite(
+  "The step on OpenCL", .enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
 struct OpenCLTests {
   @Test("three steps of ResNet-20 give the processor's scores")
   func scores() async throws {
@@ -36,7 +21,7 @@ struct OpenCLTests {
     settings.firstSize = 0.7
     settings.initialNoise = 0.5
     let expected = try await optimizer(model, [region], keep: [0.2], settings: settings)
-    let found = try await optimizer(model, [region], keep: [0.2], settings: settings, backend: device.get())
+    let found = try await optimizer(model, [region], keep: [0.2], settings: settings, backend: DeviceUnderTest.backend)
     try await expected.advance(by: 3)
     try await found.advance(by: 3)
     let distance = try await found.scores()[0].distance(to: expected.scores()[0])
@@ -54,10 +39,41 @@ struct OpenCLTests {
     settings.shrinkingEnd = 0.5
     let folder = try await ChainFolder(
       network.model(), network.region([0, 4, 8, 12, 16]), request: .keep(fraction: 0.3), settings: settings,
-      backend: device.get())
+      backend: DeviceUnderTest.backend)
     #expect(folder.manifest.device.backend == "opencl")
     #expect(folder.result.isMet)
     _ = try await folder.verify()
+  }
+
+  /// Compaction changes shapes all the time, batches and regions do so, too: a search builds nothing for that.
+  @Test("the programs of one network's search serve those that are cut from it, other batches and more regions")
+  func programsServeAllShapes() async throws {
+    let context = try OpenCLContext(DeviceUnderTest.backend.context.device)
+    let backend = OpenCLBackend(context: context)
+    let settings = ChainSettings.short()
+    func programs(_ network: ChainNetwork, regions: Int) async throws -> Int {
+      for phase in ChainProgram.Phase.allCases {
+        let program = try ChainProgram(network: network, regions: regions, settings: settings, phase: phase)
+        _ = try await backend.compile(program.program, options: CompileOptions())
+      }
+      return context.programs.statistics.built + context.programs.statistics.loaded
+    }
+    let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 4)
+    let count = try await programs(network, regions: 1)
+    #expect(count > 4)
+    var generator = SeededGenerator(seed: 3)
+    for kept in [0.7, 0.4] {
+      let units = network.sites.layers.flatMap { layer in
+        // The first unit of a layer stays, so that every layer does.
+        (0..<layer.count).map { $0 == 0 || generator.uniform() < kept }
+      }
+      let blocks = network.sites.blocks.indices.map { $0 % 4 != 1 }
+      let compact = try CompactNetwork(of: network, keeping: (units, blocks)).network
+      #expect(compact.graph.multiplyAddCount < network.graph.multiplyAddCount)
+      #expect(try await programs(compact, regions: 1) == count)
+    }
+    let large = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 6)
+    #expect(try await programs(large, regions: 3) == count)
   }
 
   @Test("regions in chunks give the processor's scores")
@@ -70,7 +86,8 @@ struct OpenCLTests {
     settings.firstSize = 0.7
     settings.initialNoise = 0.5
     let expected = try await optimizer(model, regions, keep: [0.2, 0.4], settings: settings)
-    let found = try await optimizer(model, regions, keep: [0.2, 0.4], settings: settings, backend: device.get())
+    let found = try await optimizer(
+      model, regions, keep: [0.2, 0.4], settings: settings, backend: DeviceUnderTest.backend)
     try await expected.advance(by: 2)
     try await found.advance(by: 2)
     for (left, right) in zip(try await found.scores(), try await expected.scores()) {
@@ -88,7 +105,7 @@ struct OpenCLTests {
     let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
     for region in try RegionList.chosen(Self.isLong ? 10 : 2) {
       let processor = try await Extraction(network, CPUBackend())
-      let device = try await Extraction(network, device.get())
+      let device = try await Extraction(network, DeviceUnderTest.backend)
       let runs = [
         try await processor.optimizer(region), try await processor.optimizer(region.perturbed),
         try await device.optimizer(region),
@@ -130,7 +147,7 @@ struct OpenCLTests {
   func sameChains() async throws {
     let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
     let processor = try await Extraction(network, CPUBackend(), Self.steadySettings)
-    let device = try await Extraction(network, device.get(), Self.steadySettings)
+    let device = try await Extraction(network, DeviceUnderTest.backend, Self.steadySettings)
     let selector = ChainSelector(sites: network.sites)
     var (shared, all) = (0, 0)
     for region in try RegionList.chosen(Self.isLong ? 10 : 3) {

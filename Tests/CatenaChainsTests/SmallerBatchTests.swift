@@ -36,7 +36,7 @@ private final class SmallBackend: Backend {
 
 @Suite("Too little memory")
 struct SmallerBatchTests {
-  @Test func extractionGoesOnWithHalfTheSamples() async throws {
+  private static func example() throws -> (ChainNetwork, Region, ChainSettings) {
     let path = Assets.repository.appending(path: "Tools/samples/models/mlperf_tiny_resnet8.onnx").path
     let model = try ONNXModel(contentsOf: path)
     var settings = ChainSettings()
@@ -48,6 +48,11 @@ struct SmallerBatchTests {
     var generator = SeededGenerator(seed: 1)
     let samples = Tensor((0..<shape.elementCount).map { _ in Float(generator.uniform() * 255) }, shape: shape)
     let region = try Region(name: "r", samples: samples, sampleNames: (0..<8).map { "\($0)" })
+    return (network, region, settings)
+  }
+
+  @Test func extractionGoesOnWithHalfTheSamples() async throws {
+    let (network, region, settings) = try Self.example()
     let backend = SmallBackend(limit: 3)
     let results = try await ChainExtractor(network: network, backend: backend, settings: settings)
       .chains(for: [region], request: .keep(fraction: 0.5))
@@ -59,6 +64,31 @@ struct SmallerBatchTests {
     for (found, expected) in zip(results[0].denseLogits.joined(), plain[0].denseLogits.joined()) {
       #expect(abs(found - expected) < 1e-3 * max(1, abs(expected)))
     }
+  }
+
+  /// Programs have parts of the limit; the error has the whole limit, and one that is large enough for the program that
+  /// had none left.
+  @Test(arguments: [1, 2])
+  func theErrorHasTheWholeLimitAndOneThatIsEnough(regions count: Int) async throws {
+    let (network, region, settings) = try Self.example()
+    let backend = CPUBackend(threads: 2)
+    var limit = 10_000
+    var errors = 0
+    while errors < 4 {
+      do {
+        let extractor = ChainExtractor(
+          network: network, backend: backend, settings: settings, options: CompileOptions(memoryLimit: limit))
+        let regions = [Region](repeating: region, count: count)
+        #expect(try await extractor.chains(for: regions, request: .keep(fraction: 0.5)).count == count)
+        break
+      } catch ComputeError.outOfMemory(let requested, let available, _) {
+        #expect(available == limit && requested > limit)
+        errors += 1
+        limit = requested
+      }
+    }
+    // The evaluator's, and then the step's.
+    #expect((1...3).contains(errors))
   }
 
   @Test func theErrorComesWhenASingleSampleDoesNotFit() async throws {

@@ -6,15 +6,9 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The device that CATENA_OPENCL_DEVICE numbers, else the best GPU, else the first usable one.
-private let index: Int? = {
-  let usable = OpenCLDevices.all.filter { $0.problem == nil }
-  let named = ProcessInfo.processInfo.environment["CATENA_OPENCL_DEVICE"].flatMap { Int($0) }
-  return named ?? (usable.first { $0.kind == .gpu } ?? usable.first)?.index
-}()
-
 /// The rules that replace derivatives: every one of them lowers to kernels, and gives the processor's maps.
-@Suite("attributions on OpenCL", .enabled(if: index != nil, "there is no OpenCL device"))
+@Suite(
+  "attributions on OpenCL", .enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
 struct OpenCLTests {
   @Test("are those of the processor", arguments: AttributionMethod.allCases)
   func maps(method: AttributionMethod) async throws {
@@ -24,7 +18,7 @@ struct OpenCLTests {
     (settings.masks, settings.limeSamples, settings.segments) = (6, 6, 6)
     (settings.window, settings.strides) = ([16, 16], [16, 16])
     settings.inputBounds = InputBounds(try Preprocessing.named("cifar10"))
-    let backend = try OpenCLBackend(deviceAt: try #require(index))
+    let backend = try DeviceUnderTest.backend
     let expected = try await network.explainer().attribution(
       of: network.samples, method: method, settings: settings)
     let found = try await Explainer(model: network.model, backend: backend).attribution(

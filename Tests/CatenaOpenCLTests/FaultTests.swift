@@ -4,6 +4,7 @@ import CatenaOpenCL
 import CatenaTensors
 import Foundation
 import Synchronization
+import TestSupport
 import Testing
 
 /// Counts calls, to fail from the n-th on.

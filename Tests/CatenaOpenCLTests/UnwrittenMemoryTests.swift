@@ -14,8 +14,6 @@ import Testing
 /// The bits are set in every buffer when it is made, for every problem anew, and in every result, piece of scratch and
 /// packed weight immediately before the launch that first writes to it, in every step. Inputs and constants keep theirs.
 /// Solvers have a buffer for everything, new for every use.
-/// In processes of their own: PoCL 3.1 breaks off where more than 128 builds of kernels are known to one process and
-/// some of them are under way.
 @Suite(.enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
 struct UnwrittenMemoryTests {
   private static let patterns: [UInt64] = [.max, 0]
@@ -100,10 +98,8 @@ struct UnwrittenMemoryTests {
   }
 
   @Test func reachesNoResult() async throws {
-    await #expect(processExitsWith: .success) {
-      let device = try Device()
-      for problem in try ProblemFamily.allCases.flatMap({ try problems(for: $0) }) { try await device.check(problem) }
-    }
+    let device = try Device()
+    for problem in try ProblemFamily.allCases.flatMap({ try problems(for: $0) }) { try await device.check(problem) }
   }
 
   /// Kernels in the shapes for GPUs; those that share local memory find the bits there, too.
@@ -144,8 +140,14 @@ struct UnwrittenMemoryTests {
     #expect(found[0].allSatisfy { $0.doubles.allSatisfy(\.isFinite) })
   }
 
+  /// Whether a kernel finds local memory as the last one left it: what PoCL's threads have, but not its device without.
+  private static var keepsLocalMemory: Bool {
+    guard case .success(let backend) = DeviceUnderTest.result else { return false }
+    return DeviceUnderTest.isProcessor && !backend.device.name.hasPrefix("basic")
+  }
+
   /// The bits are seen by a kernel that reads local memory in which it wrote one word only.
-  @Test(.enabled(if: DeviceUnderTest.isProcessor, "skipped: a GPU may clear local memory"))
+  @Test(.enabled(if: keepsLocalMemory, "skipped: the device may clear local memory, or take other memory"))
   func isSeenInLocalMemory() async throws {
     await #expect(processExitsWith: .success) {
       let device = try Device.onOneThread()

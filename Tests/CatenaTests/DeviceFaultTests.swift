@@ -5,9 +5,6 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Any usable OpenCL device; its driver has no memory where a test wants it to.
-private let device = OpenCLDevices.all.first { $0.problem == nil }
-
 @Suite("A device that cannot be used, or only for a part")
 struct DeviceFaultTests {
   /// In a process in which the loader finds no driver.
@@ -27,9 +24,9 @@ struct DeviceFaultTests {
   }
 
   /// The largest buffer that a whole batch needs is refused: the extraction goes on with smaller batches by itself.
-  @Test(.enabled(if: device != nil, "there is no OpenCL device"))
+  @Test(.enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
   func anExtractionGoesOnWithSmallerBatches() async throws {
-    let device = try #require(device)
+    let device = try DeviceUnderTest.backend.context.device
     let model = try ONNXModel(contentsOf: Assets.samples.appending(path: "models/cifar10_resnet20.onnx").path)
     let samples = try SampleSource.samples(["\(Assets.samples.appending(path: "images/cifar10_demo.bin").path)#0-7"])
     let region = try Region(

@@ -6,11 +6,8 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// Any usable OpenCL device; its driver fails where a test wants it to.
-private let device = OpenCLDevices.all.first { $0.problem == nil }
-
 /// An OpenCL device that goes away in the middle of the work.
-@Suite("A lost device", .enabled(if: device != nil, "there is no OpenCL device"))
+@Suite("A lost device", .enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? "")))
 struct DeviceLossTests {
   private let model: ONNXModel
   private let images = Assets.samples.appending(path: "images/cifar10_demo.bin").path
@@ -35,7 +32,7 @@ struct DeviceLossTests {
   }
 
   private func engine(_ driver: Driver) throws -> Engine {
-    let device = try #require(device)
+    let device = try DeviceUnderTest.backend.context.device
     return Engine(backend: OpenCLBackend(context: try OpenCLContext(device, cache: .off, driver: driver)))
   }
 
@@ -57,7 +54,8 @@ struct DeviceLossTests {
     #expect(found == expected)
     #expect(lines.count == 1)
     let line = try #require(lines.first)
-    #expect(line.contains(try #require(device).name) && line.contains("was lost") && line.contains("CPU"))
+    let name = try DeviceUnderTest.backend.device.name
+    #expect(line.contains(name) && line.contains("was lost") && line.contains("CPU"))
     #expect(!line.contains("\n"))
     // A device that was named is not replaced.
     let named = try engine(losesKernel: kernels)

@@ -6,31 +6,15 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The device that CATENA_OPENCL_DEVICE numbers, else the best GPU, else the first usable one.
-private let device: Result<OpenCLBackend, ComputeError> = {
-  do throws(ComputeError) {
-    let usable = OpenCLDevices.all.filter { $0.problem == nil }
-    let named = ProcessInfo.processInfo.environment["CATENA_OPENCL_DEVICE"].flatMap { Int($0) }
-    guard let index = named ?? (usable.first { $0.kind == .gpu } ?? usable.first)?.index else {
-      throw .noDevice(reason: OpenCLDevices.reasonForNone ?? "none can be used")
-    }
-    return .success(try OpenCLBackend(deviceAt: index))
-  } catch { return .failure(error) }
-}()
-
-private var problem: String? {
-  if case .failure(let error) = device { "skipped: \(error)" } else { nil }
-}
-
-/// In processes of their own: PoCL 3.1 breaks off where more than 128 builds of kernels are known to one process and some
-/// of them are under way.
-@Suite("Layer solvers on OpenCL", .enabled(if: problem == nil, Comment(rawValue: problem ?? "")))
+@Suite(
+  "Layer solvers on OpenCL", .enabled(if: DeviceUnderTest.isAvailable, Comment(rawValue: DeviceUnderTest.problem ?? ""))
+)
 struct OpenCLSolverTests {
   private static func solved(
     _ test: LayerCase, _ method: PruningMethod, sparsity: Double, inputs: [Tensor]? = nil
   ) async throws -> PrunedLayer {
     try await test.solved(
-      method, sparsity: sparsity, inputs: inputs ?? [test.inputs], on: OpenCLSolverBackend(device.get()))
+      method, sparsity: sparsity, inputs: inputs ?? [test.inputs], on: OpenCLSolverBackend(DeviceUnderTest.backend))
   }
 
   /// The masks are the processor's, the weights as near as rounding allows.
@@ -43,24 +27,20 @@ struct OpenCLSolverTests {
 
   @Test("give the processor's masks and weights: fast")
   func fast() async throws {
-    await #expect(processExitsWith: .success) {
-      for test in LayerCase.all {
-        for sparsity in [0, 0.3, 0.8] {
-          try await Self.check(test, PruningMethod(.fast), sparsity: sparsity)
-          try await Self.check(test, PruningMethod(.fast, isCompatible: true), sparsity: sparsity)
-        }
+    for test in LayerCase.all {
+      for sparsity in [0, 0.3, 0.8] {
+        try await Self.check(test, PruningMethod(.fast), sparsity: sparsity)
+        try await Self.check(test, PruningMethod(.fast, isCompatible: true), sparsity: sparsity)
       }
     }
   }
 
   @Test("give the processor's masks and weights: exact")
   func exact() async throws {
-    await #expect(processExitsWith: .success) {
-      for test in LayerCase.all {
-        for sparsity in [0, 0.3, 0.8] {
-          for blocks in PruningMethod.Blocks.allCases {
-            try await Self.check(test, PruningMethod(.exact(blocks)), sparsity: sparsity)
-          }
+    for test in LayerCase.all {
+      for sparsity in [0, 0.3, 0.8] {
+        for blocks in PruningMethod.Blocks.allCases {
+          try await Self.check(test, PruningMethod(.exact(blocks)), sparsity: sparsity)
         }
       }
     }
@@ -70,28 +50,26 @@ struct OpenCLSolverTests {
   /// are left out; fewer samples than features, which needs damping; numbers that are none.
   @Test("give the processor's results where layers are large or singular")
   func special() async throws {
-    await #expect(processExitsWith: .success) {
-      let large = LayerCase.convolution(
-        "large", channels: 26, rows: 24, kernel: [3, 3], source: [9, 9], pads: [1, 1])
-      let singular = LayerCase(
-        testDescription: "", layer: LayerGeometry(linear: 5, features: 20, tokens: 1), images: 4)
-      var values = singular.inputs.floats
-      for image in 0..<4 { values[image * 20 + 3] = 0 }
-      let inputs = Tensor(values, shape: singular.inputs.shape)
-      for method in [PruningMethod(.fast), PruningMethod(.exact(.kernel))] {
-        try await Self.check(large, method, sparsity: 0.6)
-        let found = try await Self.solved(singular, method, sparsity: 0.5, inputs: [inputs])
-        let expected = try await singular.solved(method, sparsity: 0.5, inputs: inputs)
-        #expect(found.deadColumns == 1 && expected.deadColumns == 1)
-        #expect(found.damping == expected.damping && found.wasDampedFurther == expected.wasDampedFurther)
-        #expect((0..<5).allSatisfy { found.weights.floats[$0 * 20 + 3] == 0 })
-        #expect(found.weights.floats.allSatisfy { $0.isFinite })
-      }
-      values[5] = .nan
-      let broken = Tensor(values, shape: singular.inputs.shape)
-      await #expect(throws: ComputeError.self) {
-        try await Self.solved(singular, PruningMethod(.fast), sparsity: 0.5, inputs: [broken])
-      }
+    let large = LayerCase.convolution(
+      "large", channels: 26, rows: 24, kernel: [3, 3], source: [9, 9], pads: [1, 1])
+    let singular = LayerCase(
+      testDescription: "", layer: LayerGeometry(linear: 5, features: 20, tokens: 1), images: 4)
+    var values = singular.inputs.floats
+    for image in 0..<4 { values[image * 20 + 3] = 0 }
+    let inputs = Tensor(values, shape: singular.inputs.shape)
+    for method in [PruningMethod(.fast), PruningMethod(.exact(.kernel))] {
+      try await Self.check(large, method, sparsity: 0.6)
+      let found = try await Self.solved(singular, method, sparsity: 0.5, inputs: [inputs])
+      let expected = try await singular.solved(method, sparsity: 0.5, inputs: inputs)
+      #expect(found.deadColumns == 1 && expected.deadColumns == 1)
+      #expect(found.damping == expected.damping && found.wasDampedFurther == expected.wasDampedFurther)
+      #expect((0..<5).allSatisfy { found.weights.floats[$0 * 20 + 3] == 0 })
+      #expect(found.weights.floats.allSatisfy { $0.isFinite })
+    }
+    values[5] = .nan
+    let broken = Tensor(values, shape: singular.inputs.shape)
+    await #expect(throws: ComputeError.self) {
+      try await Self.solved(singular, PruningMethod(.fast), sparsity: 0.5, inputs: [broken])
     }
   }
 
@@ -100,7 +78,7 @@ struct OpenCLSolverTests {
     let test = LayerCase.all[0]
     let method = PruningMethod(.exact(.tap), isCompatible: true)
     await #expect(throws: ComputeError.self) { try await Self.solved(test, method, sparsity: 0.5) }
-    let backend = OpenCLSolverBackend(try device.get(), substitute: CPUSolverBackend())
+    let backend = OpenCLSolverBackend(try DeviceUnderTest.backend, substitute: CPUSolverBackend())
     let solver = try await backend.makeSolver(for: test.layer, method: method, images: test.images)
     try await solver.add(test.inputs)
     let found = try await solver.solve(test.weights, sparsity: 0.5).weights
