@@ -196,9 +196,9 @@ static void *copy_of(const void *values, size_t bytes) {
 
 // Spectra should be few enough for the cache, but enough to make the additions to the cells cheap.
 static int64_t slab(const catena_spectra *s, int64_t cell_elements) {
-  enum { CACHED_BYTES = 3 << 19, CELLS = 4 };
+  enum { CACHED_BYTES = 3 << 19 };
   int64_t bytes = s->rows.size * s->slots * 3 * s->spectrum_channels * (int64_t)element_bytes(s);
-  int64_t wanted = catena_maximum(CACHED_BYTES, CELLS * cell_elements * (int64_t)element_bytes(s));
+  int64_t wanted = catena_maximum(CACHED_BYTES, cell_elements * (int64_t)element_bytes(s));
   return catena_minimum(s->columns.size / 2 + 1, catena_maximum(1, wanted / bytes));
 }
 

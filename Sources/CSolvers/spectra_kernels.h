@@ -192,12 +192,13 @@ CATENA_INLINE void NAME(multiply)(const REAL *left, const REAL *right, int64_t s
 }
 
 // sums[m][row] += sum over frequencies of factors[frequency][m] products[frequency][row], for COUNT of the `lags` m and 4
-// rows, which are PANEL apart, of all sums.
+// rows, which are PANEL apart, of all sums; the first time they are set.
 CATENA_INLINE void NAME(invert_rows)(
-  int count, const REAL *products, const REAL *factors, int64_t frequencies, int64_t lags, REAL *sums, int64_t lag_step
+  int count, bool is_first, const REAL *products, const REAL *factors, int64_t frequencies, int64_t lags, REAL *sums,
+  int64_t lag_step
 ) {
-  VECTOR total[5][4];
-  for (int m = 0; m < count; m++) {
+  VECTOR total[5][4] = {0};
+  for (int m = 0; m < count && !is_first; m++) {
     for (int i = 0; i < 4; i++) total[m][i] = *(const VECTOR *)(sums + m * lag_step + i * PANEL);
   }
   for (int64_t f = 0; f < frequencies; f++, products += 32 * WIDTH, factors += lags) {
@@ -218,7 +219,6 @@ CATENA_INLINE void NAME(add_frequencies)(
   int64_t lags = 2 * s->rows.lag_count - 1, lag_step = 2 * STRIP * PANEL;
   int64_t step = 3 * s->slots * s->spectrum_channels, count = s->starts[x + 1] - s->starts[x];
   const REAL *factors = x == 0 || 2 * x == s->columns.size ? s->half_row_factors : s->row_factors;
-  memset(sums, 0, (size_t)(lags * lag_step) * sizeof(REAL));
   for (int64_t first = 0; first < count; first += CHUNK) {
     int64_t chunk = catena_minimum(CHUNK, count - first);
     const REAL *left = spectra + first * step + 3 * b->left * s->slots;
@@ -236,12 +236,12 @@ CATENA_INLINE void NAME(add_frequencies)(
         REAL *to = sums + part / 2 % 2 * STRIP * PANEL + (part / 4 * 8 + part % 2 * 4) * PANEL + column;
         int64_t m = 0;
         for (; m + 5 <= lags; m += 5) {
-          NAME(invert_rows)(5, from, factor + m, chunk, lags, to + m * lag_step, lag_step);
+          NAME(invert_rows)(5, first == 0, from, factor + m, chunk, lags, to + m * lag_step, lag_step);
         }
         for (; m + 3 <= lags; m += 3) {
-          NAME(invert_rows)(3, from, factor + m, chunk, lags, to + m * lag_step, lag_step);
+          NAME(invert_rows)(3, first == 0, from, factor + m, chunk, lags, to + m * lag_step, lag_step);
         }
-        for (; m < lags; m++) NAME(invert_rows)(1, from, factor + m, chunk, lags, to + m * lag_step, lag_step);
+        for (; m < lags; m++) NAME(invert_rows)(1, first == 0, from, factor + m, chunk, lags, to + m * lag_step, lag_step);
       }
     }
   }

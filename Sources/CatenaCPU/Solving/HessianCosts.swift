@@ -6,9 +6,9 @@ import Foundation
 enum HessianCosts {
   /// Billions of multiplications a second in single precision: products of shifted images, products of spectra with what
   /// inverts them, operations of transforms.
-  private static let (direct, spectral, transforms) = (52.0, 42.0, 25.0)
+  private static let (direct, spectral, transforms) = (52.0, 46.0, 25.0)
   /// Correlations must promise this part of the time or less.
-  private static let worthwhile = 0.8
+  private static let worthwhile = 0.9
   /// Channels that a block of correlations has, of which a layer must be made up.
   private static let strip = 16
   /// Images whose spectra are multiplied at once where they take no more than so many bytes.
