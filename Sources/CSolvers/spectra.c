@@ -7,7 +7,8 @@ enum {
   // Channels of a block: rows and, at most, columns.
   STRIP = 16,
   PANEL = 64,
-  // Frequencies along the columns whose products stay in the nearest cache, and along the rows that are inverted at once.
+  // Frequencies along the columns whose products stay in the nearest cache, and along the rows that are inverted at
+  // once.
   CHUNK = 8,
   TOGETHER = 5,
   MOST_STAGES = 24,
@@ -101,7 +102,9 @@ static void set_real(void *values, int64_t index, double value, bool is_double) 
 }
 
 // Cosine and sine of 2 pi `numerator` / `denominator`.
-static void set_turn(void *values, int64_t index, int64_t numerator, int64_t denominator, double scale, bool is_double) {
+static void set_turn(
+  void *values, int64_t index, int64_t numerator, int64_t denominator, double scale, bool is_double
+) {
   double angle = 2 * 3.14159265358979323846 * (double)(numerator % denominator) / (double)denominator;
   set_real(values, index, scale * cos(angle), is_double);
   set_real(values, index + 1, scale * sin(angle), is_double);
@@ -158,7 +161,9 @@ static void *new_column_factors(const catena_spectra *s) {
 }
 
 // Appends the blocks of a group's pair of planes, or only counts them.
-static void append_blocks(catena_spectra *s, int64_t group, int64_t left, int64_t right, int64_t cells, bool only_counts) {
+static void append_blocks(
+  catena_spectra *s, int64_t group, int64_t left, int64_t right, int64_t cells, bool only_counts
+) {
   int64_t n = s->group_channels, pair = left * (left + 1) / 2 + right;
   int64_t pair_targets = 2 * s->rows.lag_count * (2 * s->columns.lag_count - 1);
   for (int64_t row = 0; row < n; row += STRIP) {
@@ -367,7 +372,8 @@ static void transform_columns(void *data) {
     if (task >= tasks) return;
     int64_t vector = task % s->vectors, pair = task / s->vectors % pairs, x = run->begin + task / s->vectors / pairs;
     int64_t rows = s->planes[vector * s->plane_count / s->vectors].rows;
-    const char *half = (const char *)run->spectra + (size_t)((pair * s->vectors + vector) * s->plane_rows) * COMPLEX_BYTES;
+    size_t line = (size_t)((pair * s->vectors + vector) * s->plane_rows);
+    const char *half = (const char *)run->spectra + line * COMPLEX_BYTES;
     int64_t frequency = s->starts[x] - s->starts[run->begin];
     int64_t place = 3 * vector_width(s) * ((frequency * s->vectors + vector) * s->slots + 2 * pair);
     if (s->is_double) {
@@ -411,9 +417,7 @@ static void add_blocks(void *data) {
   }
 }
 
-void catena_add_correlations(
-  const catena_spectra *s, const void *spectra, int64_t slots, void *sums, void *scratch
-) {
+void catena_add_correlations(const catena_spectra *s, const void *spectra, int64_t slots, void *sums, void *scratch) {
   int64_t count = s->columns.size / 2 + 1;
   for (int64_t first = 0; first < count; first += s->slab) {
     spectra_run run = {

@@ -57,7 +57,8 @@ CATENA_INLINE void NAME(butterfly)(int radix, COMPLEX *a) {
 
 // MARK: Transforms
 
-// What a transform reads: complex values `step` apart, or two real images as real and imaginary part; zeros behind `count`.
+// What a transform reads: complex values `step` apart, or two real images as real and imaginary part; zeros behind
+// `count`.
 typedef struct {
   const COMPLEX *values;
   const float *left, *right;
@@ -107,7 +108,9 @@ CATENA_INLINE void NAME(any_stage)(
 }
 
 // `buffers` holds twice the axis.
-CATENA_INLINE void NAME(transform)(const axis *axis, int kind, const NAME(line) *source, COMPLEX *to, COMPLEX *buffers) {
+CATENA_INLINE void NAME(transform)(
+  const axis *axis, int kind, const NAME(line) *source, COMPLEX *to, COMPLEX *buffers
+) {
   if (axis->stages == 0) to[0] = NAME(element)(kind, source, 0);
   NAME(line) line = *source;
   const REAL *factors = axis->factors;
@@ -147,8 +150,8 @@ CATENA_INLINE void NAME(transform_row)(
   }
 }
 
-// Along the columns, for frequency x along the rows. Of the transform Z of two images as one complex image the values at
-// f and, conjugate, at -f are stored: they stand for both images in every product that is summed over them.
+// Along the columns, for frequency x along the rows. Of the transform Z of two images as one complex image the values
+// at f and, conjugate, at -f are stored: they stand for both images in every product that is summed over them.
 CATENA_INLINE void NAME(transform_columns)(
   const catena_spectra *s, const COMPLEX *half, int64_t rows, int64_t x, REAL *to, COMPLEX *buffers
 ) {
@@ -171,9 +174,9 @@ CATENA_INLINE void NAME(transform_columns)(
 
 // MARK: Products
 
-// Of one frequency 8 channels from `left` by a vector of them: twice the real and twice the imaginary part of
-// the sum of conjugate(X_i) X_j = (a_i - i b_i)(a_j + i b_j), by three real products: (a - b)_i (a + b)_j, the same with i
-// and j exchanged, b_i b_j.
+// Of one frequency 8 channels from `left` by a vector of them from `right`: twice the real and twice the imaginary part
+// of the sum of conjugate(X_i) X_j = (a_i - i b_i)(a_j + i b_j), by three real products: (a - b)_i (a + b)_j, the same
+// with i and j exchanged, b_i b_j.
 CATENA_INLINE void NAME(multiply)(const REAL *left, const REAL *right, int64_t slots, REAL *product) {
   VECTOR lower[8] = {0}, upper[8] = {0}, imaginary[8] = {0};
   for (int64_t slot = 0; slot < slots; slot++, left += 3 * WIDTH, right += 3 * WIDTH) {
@@ -191,8 +194,8 @@ CATENA_INLINE void NAME(multiply)(const REAL *left, const REAL *right, int64_t s
   }
 }
 
-// sums[m][row] += sum over frequencies of factors[frequency][m] products[frequency][row], for COUNT of the `lags` m and 4
-// rows, which are PANEL apart, of all sums; the first time they are set.
+// sums[m][row] += sum over frequencies of factors[frequency][m] products[frequency][row], for `count` of the `lags` m
+// and 4 rows, which are PANEL apart; the first time they are set.
 CATENA_INLINE void NAME(invert_rows)(
   int count, bool is_first, const REAL *products, const REAL *factors, int64_t frequencies, int64_t lags, REAL *sums,
   int64_t lag_step
@@ -227,7 +230,8 @@ CATENA_INLINE void NAME(add_frequencies)(
       for (int64_t f = 0; f < chunk; f++) {
         for (int64_t row = 0; row < STRIP; row += 8) {
           const REAL *rows = left + f * step + 3 * (row / WIDTH * WIDTH) * s->slots + row % WIDTH;
-          NAME(multiply)(rows, right + f * step + 3 * column * s->slots, slots, products + (2 * f + row / 8) * 16 * WIDTH);
+          REAL *product = products + (2 * f + row / 8) * 16 * WIDTH;
+          NAME(multiply)(rows, right + f * step + 3 * column * s->slots, slots, product);
         }
       }
       // Four rows at a time: of the upper and the lower half, real and imaginary.
@@ -241,7 +245,9 @@ CATENA_INLINE void NAME(add_frequencies)(
         for (; m + 3 <= lags; m += 3) {
           NAME(invert_rows)(3, first == 0, from, factor + m, chunk, lags, to + m * lag_step, lag_step);
         }
-        for (; m < lags; m++) NAME(invert_rows)(1, first == 0, from, factor + m, chunk, lags, to + m * lag_step, lag_step);
+        for (; m < lags; m++) {
+          NAME(invert_rows)(1, first == 0, from, factor + m, chunk, lags, to + m * lag_step, lag_step);
+        }
       }
     }
   }
