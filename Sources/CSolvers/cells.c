@@ -113,7 +113,7 @@ static void add_cells(void *data) {
   for (;;) {
     // A cell of a group is one thread's from the first image to the last: sums do not depend on who computes them.
     int64_t task = atomic_fetch_add(&run->next, 1);
-    if (task >= p->groups * p->count) return;
+    if (task >= p->groups * p->order_count) return;
     int64_t group = task % p->groups, cell = p->order[task / p->groups];
     add_cell(run, &p->cells[cell], group, (group * p->count + cell) * p->channels * p->channels);
   }

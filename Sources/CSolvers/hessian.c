@@ -118,11 +118,12 @@ typedef struct {
     TYPE *to = (TYPE *)a->hessian + (c * taps + t) * channels * taps + u; \
     for (int64_t d = 0; d < channels; d++) to[d * taps] = 0; \
     for (int32_t m = a->starts[t * taps + u]; m < a->starts[t * taps + u + 1]; m++) { \
-      bool transposed = a->members[m] < 0; \
-      int64_t cell = transposed ? ~a->members[m] : a->members[m]; \
+      bool transposed = a->members[m] & 1; \
+      TYPE sign = a->members[m] & 2 ? -1 : 1; \
+      int64_t cell = a->members[m] >> 2; \
       const TYPE *from = (const TYPE *)a->cells + cell * channels * channels + (transposed ? c : c * channels); \
       int64_t stride = transposed ? channels : 1; \
-      for (int64_t d = 0; d < channels; d++) to[d * taps] += from[d * stride]; \
+      for (int64_t d = 0; d < channels; d++) to[d * taps] += sign * from[d * stride]; \
     } \
     for (int64_t d = 0; d < channels; d++) to[d * taps] *= (TYPE)a->scale; \
   }

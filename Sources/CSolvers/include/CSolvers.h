@@ -24,8 +24,10 @@ typedef struct {
   // Channels of one group.
   int64_t channels;
   const catena_cell *cells;
-  // The cells' indices in the order in which they are shared out: the largest first.
+  // The indices of the cells to add, in the order in which they are shared out: the largest first.
   const int32_t *order;
+  int64_t order_count;
+  // Cells of a group.
   int64_t count;
   // Whether sums are f64, else f32.
   bool is_double;
@@ -47,6 +49,58 @@ typedef struct {
 void catena_add_products(
   const catena_product *products, const int32_t *order, int64_t count, int64_t size, int64_t stride, bool is_double);
 
+// Part of an image: every `row_step`-th row and every `column_step`-th column.
+typedef struct {
+  int64_t first_row, row_step, rows, first_column, column_step, columns;
+} catena_plane;
+// Correlations of whole planes at some distances, R_pq(d)[i][j] = sum over positions r of x_p,i(r) x_q,j(r + d) where both
+// are inside, through their discrete Fourier transforms: conjugate(X_p,i) X_q,j is the transform of R_pq[i][j].
+typedef struct {
+  int64_t height, width, groups;
+  // Channels of one group, a multiple of 16.
+  int64_t channels;
+  const catena_plane *planes;
+  int64_t plane_count;
+  // Points of the transforms along the rows' and the columns' numbers: at least the extent of the largest plane and the
+  // largest distance, from catena_transform_size.
+  int64_t size[2];
+  // Distances, 0 first, then increasing.
+  const int64_t *row_lags, *column_lags;
+  int64_t row_lag_count, column_lag_count;
+  // For the pair of planes p >= q in the order p (p + 1) / 2 + q, for every row lag y, for every column lag 0, x, -x, ...:
+  // the cells of R_pq(y, x) and of R_pq(-y, -x), or -1. Where p = q both are one cell, whose squares of 16 channels above
+  // the diagonal are kept transposed; of distance 0 the second is -1 and the lower triangle counts.
+  const int32_t *targets;
+  // Cells of a group.
+  int64_t cells;
+  // Images whose spectra are held at once, rounded up to even numbers in every call that brings some.
+  int64_t slots;
+  // Whether all is f64, else f32.
+  bool is_double;
+} catena_correlation;
+typedef struct catena_spectra catena_spectra;
+// The next size from `least` on that has no prime factor above 5.
+int64_t catena_transform_size(int64_t least);
+// NULL when there is no memory.
+catena_spectra *catena_make_spectra(const catena_correlation *problem);
+void catena_free_spectra(catena_spectra *spectra);
+// Bytes of the spectra of all slots, and of the scratch of either function below. Both are 64-byte aligned.
+size_t catena_spectra_bytes(const catena_spectra *problem);
+size_t catena_spectra_scratch_bytes(const catena_spectra *problem, int32_t threads);
+// Writes the spectra of channels-last images into the slots from `slot` on; gives the next free one.
+int64_t catena_transform_images(
+  const catena_spectra *problem, const float *source, int64_t images, int64_t slot, void *spectra, void *scratch);
+// sums[g][cell] += correlations of the images in the first `slots` slots.
+void catena_add_correlations(
+  const catena_spectra *problem, const void *spectra, int64_t slots, void *sums, void *scratch);
+// Transposes the squares of 16 channels above the diagonal of a cell.
+void catena_turn_squares(void *cell, int64_t channels, bool is_double);
+
+// Sets is_live[c] where channel c is not zero somewhere in a part of the images; channels are a multiple of 16.
+void catena_mark_live(
+  const float *source, int64_t images, int64_t height, int64_t width, int64_t channels, const catena_plane *part,
+  bool *is_live);
+
 // blocks[t][u][c] += sum over positions of tap t times tap u of channel c, for t <= u, in f64: the Hessians of a
 // depthwise convolution. Geometry: height, width.
 typedef struct {
@@ -56,8 +110,8 @@ typedef struct {
 void catena_depthwise_hessian(const catena_depthwise *problem, const float *source, double *blocks);
 
 // The Hessian of `taps` taps and `channels` channels, column (c, t), from products of pairs of taps: the block of taps
-// (t, u) is the sum of cells `members[starts[t * taps + u] ..< starts[t * taps + u + 1]]`; a negative member ~k is cell k
-// transposed. Every element is multiplied by `scale`.
+// (t, u) is the sum of cells `members[starts[t * taps + u] ..< starts[t * taps + u + 1]]`, each member 4 times a cell, and
+// 1 more if it is transposed, 2 more if it is subtracted. Every element is multiplied by `scale`.
 void catena_assemble_hessian(
   const void *cells, bool is_double, int64_t channels, int64_t taps, const int32_t *starts, const int32_t *members,
   double scale, void *hessian);

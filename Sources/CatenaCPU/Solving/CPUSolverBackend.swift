@@ -22,7 +22,16 @@ public struct CPUSolverBackend: LayerSolverBackend {
   public func makeSolver(
     for layer: LayerGeometry, method: PruningMethod, images: Int
   ) async throws(ComputeError) -> any LayerSolver {
-    CPULayerSolver(layer, method, images: images, thread: thread, threads: threads, scratch: scratch)
+    makeSolver(for: layer, method: method, images: images, withCorrelations: nil)
+  }
+
+  /// The same, with the Hessian from correlations of whole images or without, whichever is cheaper.
+  package func makeSolver(
+    for layer: LayerGeometry, method: PruningMethod, images: Int, withCorrelations: Bool?
+  ) -> CPULayerSolver {
+    CPULayerSolver(
+      layer, method, images: images, thread: thread, threads: threads, scratch: scratch,
+      withCorrelations: withCorrelations)
   }
 }
 

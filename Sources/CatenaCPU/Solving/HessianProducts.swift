@@ -15,21 +15,47 @@ final class HessianProducts: @unchecked Sendable {
   /// The cells, those of the most positions first.
   private let order: [Int32]
   private let memory: UnsafeMutableRawBufferPointer
+  /// The transforms of the images, where whole images are correlated.
+  private let spectra: ImageSpectra?
 
-  var byteCount: Int { memory.count }
+  /// Bytes that are held from the first image to the solution.
+  var byteCount: Int { memory.count + (spectra?.byteCount ?? 0) }
 
-  init(_ layer: LayerGeometry, _ plan: HessianPlan, isDouble: Bool) {
+  /// Whether whole images are correlated.
+  var hasCorrelations: Bool { spectra != nil }
+
+  /// Sums of zero.
+  /// - Parameters:
+  ///   - layer: The layer.
+  ///   - isDouble: Whether the sums are of double precision.
+  ///   - images: The most images that usually come at once.
+  ///   - threads: The threads of the team.
+  ///   - withCorrelations: Whether whole images are correlated; `nil` for what is cheaper.
+  init(
+    _ layer: LayerGeometry, isDouble: Bool, images: Int, threads: Int, withCorrelations: Bool?
+  ) {
     self.layer = layer
-    self.plan = plan
     isDepthwise = layer.channels == 1 && layer.groups > 1
+    let plan =
+      withCorrelations.map { HessianPlan(layer, withCorrelations: $0) }
+      ?? HessianCosts.cheapest(layer, isDouble: isDouble, images: images)
+    self.plan = plan
     self.isDouble = isDouble
-    let cells = plan.cells.map { catena_cell($0, plan.columnRuns) }
+    spectra = plan.correlations.map {
+      ImageSpectra(layer, $0, cells: plan.count, isDouble: isDouble, images: images, threads: threads)
+    }
+    // Those of the correlations have no positions: they are never asked for.
+    let cells =
+      [catena_cell](repeating: catena_cell(), count: plan.correlationCount)
+      + plan.cells.map { catena_cell($0, plan.columnRuns) }
     self.cells = cells
-    order = cells.indices.sorted { (cells[$0].positions, $1) > (cells[$1].positions, $0) }.map(Int32.init)
+    order = (plan.correlationCount..<plan.count).sorted {
+      (cells[$0].positions, $1) > (cells[$1].positions, $0)
+    }.map(Int32.init)
     isInPlace = !isDepthwise && catena_can_add_cells(Int64(layer.channels), Int64(layer.groups))
     let elements =
       isDepthwise
-      ? layer.taps * layer.taps * layer.groups : layer.groups * plan.cells.count * layer.channels * layer.channels
+      ? layer.taps * layer.taps * layer.groups : layer.groups * plan.count * layer.channels * layer.channels
     let bytes = max(64, elements * (isDouble || isDepthwise ? 8 : 4))
     memory = .allocate(byteCount: bytes, alignment: 64)
     memory.initializeMemory(as: UInt8.self, repeating: 0)
@@ -51,8 +77,11 @@ final class HessianProducts: @unchecked Sendable {
     layer.taps == 1 && layer.strides == [1, 1] && layer.pads == [0, 0] && layer.source == layer.destination
   }
 
+  /// Bytes of scratch that adding `images` images needs, or what is pending of them.
+  func workingBytes(images: Int) -> Int { max(packedBytes(images: images), spectra?.workingBytes ?? 0) }
+
   /// Bytes of the gathered columns of `images` images.
-  func packedBytes(images: Int) -> Int {
+  private func packedBytes(images: Int) -> Int {
     if isDepthwise || isInPlace || (isPointwise && !isDouble) { return 0 }
     let columns = isPointwise ? layer.source[1] : plan.columnRuns.reduce(0) { $0 + $1.count }
     return images * layer.source[0] * columns * channels * elementBytes
@@ -60,6 +89,7 @@ final class HessianProducts: @unchecked Sendable {
 
   /// Adds `images` images, channels last.
   func add(_ source: UnsafePointer<Float>, images: Int, scratch: SolverScratch) {
+    spectra?.add(source, images: images, into: address, scratch: scratch)
     if isDepthwise {
       addDepthwise(source, images: images)
     } else if isInPlace {
@@ -70,6 +100,9 @@ final class HessianProducts: @unchecked Sendable {
       addConvolution(source, images: images, scratch: scratch)
     }
   }
+
+  /// Adds what is pending: before the Hessian is assembled.
+  func finish(scratch: SolverScratch) { spectra?.finish(into: address, scratch: scratch) }
 
   private func addDepthwise(_ source: UnsafePointer<Float>, images: Int) {
     func two(_ extents: [Int]) -> (Int64, Int64) { (Int64(extents[0]), Int64(extents[1])) }
@@ -83,12 +116,13 @@ final class HessianProducts: @unchecked Sendable {
   }
 
   private func addInPlace(_ source: UnsafePointer<Float>, images: Int) {
+    if order.isEmpty { return }
     cells.withUnsafeBufferPointer { cells in
       order.withUnsafeBufferPointer { order in
         var problem = catena_cells(
           images: Int64(images), height: Int64(layer.source[0]), width: Int64(layer.source[1]),
           groups: Int64(layer.groups), channels: Int64(layer.channels), cells: cells.baseAddress,
-          order: order.baseAddress, count: Int64(cells.count), is_double: isDouble)
+          order: order.baseAddress, order_count: Int64(order.count), count: Int64(cells.count), is_double: isDouble)
         catena_add_cells(&problem, source, address)
       }
     }
@@ -128,12 +162,13 @@ final class HessianProducts: @unchecked Sendable {
         let left = HessianPlan.Side(
           start: packed + offsets[cell.leftColumns] + cell.rows.first * rowBytes,
           positions: cell.rows.count / parts * pixels, parts: parts, partStep: cell.rows.step * pixels * channels)
-        return product(left, right, group: 0, cell: index, isSymmetric: cell.isSymmetric)
+        return product(
+          left, right, group: 0, cell: plan.correlationCount + index, isSymmetric: cell.isSymmetric)
       })
   }
 
   private func place(group: Int, cell: Int) -> UnsafeMutableRawPointer {
-    address + (group * plan.cells.count + cell) * layer.channels * layer.channels * elementBytes
+    address + (group * plan.count + cell) * layer.channels * layer.channels * elementBytes
   }
 
   private func product(
@@ -144,7 +179,7 @@ final class HessianProducts: @unchecked Sendable {
       part_step: Int64(left.partStep), target: place(group: group, cell: cell), is_symmetric: isSymmetric)
   }
 
-  /// Adds the products of all groups; given are those of the first, one per cell.
+  /// Adds the products of all groups; given are those of the first, one per cell that is no correlation.
   private func add(_ first: [catena_product]) {
     var products: [catena_product] = []
     var sequence: [Int32] = []
@@ -154,10 +189,10 @@ final class HessianProducts: @unchecked Sendable {
         var product = product
         product.left += shift
         product.right += shift
-        product.target = place(group: group, cell: cell)
+        product.target = place(group: group, cell: plan.correlationCount + cell)
         products.append(product)
       }
-      sequence += order.map { Int32(group * first.count) + $0 }
+      sequence += order.map { Int32(group * first.count - plan.correlationCount) + $0 }
     }
     catena_add_products(
       products, sequence, Int64(products.count), Int64(layer.channels), Int64(channels), isDouble)
@@ -175,17 +210,58 @@ final class HessianProducts: @unchecked Sendable {
       }
       return
     }
-    for (index, cell) in plan.cells.enumerated() where cell.isSymmetric {
-      let target = place(group: group, cell: index)
+    let symmetric = plan.cells.indices.filter { plan.cells[$0].isSymmetric }.map { plan.correlationCount + $0 }
+    for cell in symmetric + (plan.correlations?.symmetric ?? []) {
+      let target = place(group: group, cell: cell)
       if isDouble {
         mirror(target.assumingMemoryBound(to: Double.self))
       } else {
         mirror(target.assumingMemoryBound(to: Float.self))
       }
     }
+    turnCorrelations(group)
     catena_assemble_hessian(
       place(group: group, cell: 0), isDouble, Int64(layer.channels), Int64(layer.taps), plan.starts, plan.members,
       scale, hessian)
+    turnCorrelations(group)
+    guard let spectra, let plan = plan.correlations else { return }
+    if isDouble {
+      setRims(group, spectra, plan, scale, hessian.assumingMemoryBound(to: Double.self))
+    } else {
+      setRims(group, spectra, plan, Float(scale), hessian.assumingMemoryBound(to: Float.self))
+    }
+  }
+
+  private func turnCorrelations(_ group: Int) {
+    for cell in plan.correlations?.turned ?? [] {
+      catena_turn_squares(place(group: group, cell: cell), Int64(layer.channels), isDouble)
+    }
+  }
+
+  /// The columns of channels that are zero in the interior that all taps read: differences of sums leave rounding where
+  /// nothing should be, so their diagonals are summed up from the strips that the tap does read, and columns of zeros are.
+  private func setRims<Element: BinaryFloatingPoint>(
+    _ group: Int, _ spectra: ImageSpectra, _ correlations: CorrelationPlan, _ scale: Element,
+    _ hessian: UnsafeMutablePointer<Element>
+  ) {
+    let (taps, columns) = (layer.taps, layer.columns)
+    for (tap, rim) in correlations.rims.enumerated() {
+      for channel in 0..<layer.channels
+      where !spectra.isLive(plane: rim.plane, channel: group * layer.channels + channel) {
+        let sum = rim.cells.reduce(Element(0)) { sum, cell in
+          let target = place(group: group, cell: cell).assumingMemoryBound(to: Element.self)
+          return sum + target[channel * layer.channels + channel]
+        }
+        let column = channel * taps + tap
+        if sum == 0 {
+          for other in 0..<columns {
+            hessian[column * columns + other] = 0
+            hessian[other * columns + column] = 0
+          }
+        }
+        hessian[column * columns + column] = scale * sum
+      }
+    }
   }
 
   private func mirror<Element>(_ matrix: UnsafeMutablePointer<Element>) {
