@@ -12,7 +12,7 @@ enum HessianCosts {
   /// Channels that a block of correlations has, of which a layer must be made up.
   private static let strip = 16
   /// Images whose spectra are multiplied at once where they take no more than so many bytes.
-  private static let (manyImages, pendingBytes) = (32, 16 << 20)
+  private static let (manyImages, pendingBytes) = (32, 32 << 20)
 
   /// The cheapest plan.
   static func cheapest(_ layer: LayerGeometry, isDouble: Bool, images: Int) -> HessianPlan {
