@@ -58,7 +58,7 @@ CATENA_INLINE double dot_cycles(const tap_plan *plan, const catena_implicit_gemm
 
 CATENA_INLINE double outer_cycles(const catena_implicit_gemm *problem, const phase *at) {
   int64_t vectors = rounded_up(problem->destination_channels, LANES) / LANES;
-  return (double)(at->taps * problem->source_channels * vectors + 16);
+  return (double)(at->taps * problem->source_channels * vectors + 12);
 }
 
 static double cycles(const tap_plan *plan, const catena_implicit_gemm *problem, bool is_dot) {

@@ -128,7 +128,7 @@ double catena_planes_cycles(const catena_implicit_gemm *problem) {
   // Copying sixteen pixels of the source, and storing one of the results: whole pixels overrun, parts do not.
   int64_t blocks = problem->source_height * quotient_rounded_up(problem->source_width, LANES);
   double copying = channels < 4 ? 48.0 * (double)channels : 200.0 * (double)quotient_rounded_up(channels, LANES);
-  double storing = groups == 1 && 2 * results >= LANES ? 14 : 24.0 * (double)groups;
+  double storing = groups == 1 && 2 * results >= LANES ? 20 : 24.0 * (double)groups;
   double sum = copying * (double)blocks;
   for (int32_t i = 0; i < plan.phase_count; i++) {
     const phase *at = &plan.phases[i];
