@@ -55,9 +55,9 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var binarising: Float = 6
   /// The part of the steps, the last ones, with gates of exactly 0 and 1 (see `ChainProgram`).
   public var straightPart: Double = 0.15
-  /// A network of this many units gets as many of those steps as there are before them, a smaller one the corresponding
-  /// part where that is more than `straightPart`: with more units, more have to change places. They are cheap there, since
-  /// little of a large network is left by then.
+  /// A network of this many units or more gets as many of those steps as there are before them, a smaller one the
+  /// corresponding part where that is more than `straightPart`: with more units, more have to change places. They are cheap
+  /// there, since little of a large network is left by then. Not above 0, for none.
   public var straightUnits: Double = 40_000
   /// How far from the border of the budget scores move in those steps, as the width of a sigmoid.
   public var straightWidth: Float = 0.1
@@ -124,7 +124,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// The settings for a network of `units` units: with the steps that it gets in addition, and everything before them as
   /// it is. Of settings that were fitted before, the same.
   package func fitted(toUnits units: Int) -> ChainSettings {
-    let straight = Int(Double(softSteps) * Double(units) / straightUnits)
+    guard straightUnits > 0 else { return self }
+    let straight = Int(Double(softSteps) * min(Double(units) / straightUnits, 1))
     guard straightSteps > 0, straight > straightSteps else { return self }
     var longer = self
     longer.steps = softSteps + straight

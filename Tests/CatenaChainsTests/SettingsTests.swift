@@ -12,7 +12,7 @@ struct SettingsTests {
   func largeNetworks(units: Int) {
     let settings = ChainSettings()
     let fitted = settings.fitted(toUnits: units)
-    let straight = 425 * units / 40_000
+    let straight = min(425 * units / 40_000, 425)
     #expect(fitted.steps == 425 + straight)
     #expect(Int(fitted.straightPart * Double(fitted.steps)) == straight)
     #expect(Int(fitted.branchEnd * Double(fitted.steps)) == 200)
@@ -28,5 +28,12 @@ struct SettingsTests {
     #expect(settings.fitted(toUnits: 40_000).steps == 170)
     settings.straightPart = 0
     #expect(settings.fitted(toUnits: 40_000).steps == 100)
+  }
+
+  @Test("a number of units that says nothing changes nothing", arguments: [0, -1, Double.nan])
+  func nonsense(straightUnits: Double) {
+    var settings = ChainSettings()
+    settings.straightUnits = straightUnits
+    #expect(settings.fitted(toUnits: 26_560).steps == 500)
   }
 }
