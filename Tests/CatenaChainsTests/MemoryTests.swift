@@ -36,14 +36,8 @@ struct MemoryTests {
       let optimizer = try await optimizer(
         network.model(), [network.region([0, 1])], keep: [0.1], settings: .short(steps: 400))
       try await optimizer.advance(by: 2)
-      var growths: [Int] = []
-      // The concurrency runtime allocates a job now and then, a step the same number every time.
-      for _ in 0..<3 {
-        let one = try await Allocations.counted { try await optimizer.executable.run(steps: 1) }
-        let more = try await Allocations.counted { try await optimizer.executable.run(steps: 101) }
-        growths.append(more.allocations - one.allocations)
-      }
-      #expect(growths.min() == 0, "\(growths)")
+      let perStep = try await Allocations.perStep { steps in try await optimizer.executable.run(steps: steps) }
+      #expect(perStep < 0.1)
     }
   }
 
