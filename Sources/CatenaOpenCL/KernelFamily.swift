@@ -41,8 +41,12 @@ package enum KernelFamily: String, CaseIterable, Sendable {
     }
   }
 
-  /// A function that is `inline` and nothing else has no definition where a compiler chooses not to inline it.
-  private static let inlining = "#define inline static inline"
+  /// A function that is `inline` and nothing else has no definition where a compiler chooses not to inline it. PoCL 3
+  /// defines the word itself and warns of a second definition.
+  private static let inlining = """
+    #undef inline
+    #define inline static inline
+    """
 
   private typealias Accessor = () -> UnsafePointer<CChar>
 
