@@ -77,8 +77,9 @@ public enum OpenCLDevices {
     }
     if let reasonForNone { throw .noDevice(reason: reasonForNone) }
     let seen = all.map { "opencl:\($0.index) \($0.name) (\($0.kind.rawValue)\($0.problem.map { ": \($0)" } ?? ""))" }
-    throw .noDevice(
-      reason: "OpenCL offers no usable GPU, only \(seen.joined(separator: ", ")); name one to use it all the same")
+    let usable = all.first { $0.problem == nil }
+    let advice = usable.map { "; name one, such as opencl:\($0.index), to use it all the same" } ?? ""
+    throw .noDevice(reason: "OpenCL offers no usable GPU, only \(seen.joined(separator: ", "))\(advice)")
   }
 
   /// The device with that number.

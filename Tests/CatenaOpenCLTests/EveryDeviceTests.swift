@@ -24,3 +24,9 @@ struct EveryDeviceTests {
     }
   }
 }
+
+/// A name that no device has must not look like success.
+@Test(.enabled(if: DeviceUnderTest.isNamed, "skipped: no device was named"))
+func theDeviceThatWasNamedCanBeUsed() {
+  #expect(DeviceUnderTest.problem == nil)
+}

@@ -20,6 +20,9 @@ package enum DeviceUnderTest {
 
   package static var isAvailable: Bool { problem == nil }
 
+  /// Whether the variable names one: a suite that is skipped then is a mistake.
+  package static var isNamed: Bool { named != nil }
+
   /// Whether it is a processor.
   package static var isProcessor: Bool {
     if case .success(let backend) = result { backend.context.device.kind == .cpu } else { false }
