@@ -41,16 +41,18 @@ extension BenchCommand {
 
     private func examine() async throws {
       let backend = try device.openCLBackend()
+      let base = out.map { $0.hasSuffix(".md") ? String($0.dropLast(3)) : $0 }
+      // Whether the report can be written is found out before the work, not after it.
+      if let base { for end in [".md", ".json"] { _ = try AtomicFile(base + end) } }
       Output.note("\(backend.device.name), \(backend.device.instructionSet) (\(backend.reason))")
       let line = ProgressLine()
       let report = try await Qualification(
         of: backend, against: CPUBackend(), families: qualify ? ProblemFamily.allCases : [], measuresSpeed: !noSpeed
       ) { line.show("examining", detail: $0) }
       line.finish()
-      if let out {
+      if let base {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .prettyPrinted, .withoutEscapingSlashes]
-        let base = out.hasSuffix(".md") ? String(out.dropLast(3)) : out
         try AtomicFile.write(Array(report.markdown.utf8), to: base + ".md")
         try AtomicFile.write(Array(try encoder.encode(report)), to: base + ".json")
         Output.note("\(base).md, \(base).json")

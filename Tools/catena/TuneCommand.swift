@@ -63,21 +63,40 @@ struct TuneCommand: AsyncParsableCommand {
     let tuner = Tuner(OpenCLContext(context, traits: KernelTraits(context.traits.device)), rounds: rounds)
     let line = ProgressLine()
     var rows: [TuningRow] = []
+    var (kept, lost): ([String], [String]) = ([], [])
     for family in families {
       let count = TuningCandidates.traits(family, on: context.device).count
       var done = 0
       line.show(family.rawValue, 0, of: count)
-      let (finding, isKept) = try await tuner.tune(family, keepingIn: store) { _ in
-        done += 1
-        line.show(family.rawValue, done, of: count)
+      let (finding, isKept) = try await stoppable(keeping: kept, line) {
+        try await tuner.tune(family, keepingIn: store) { _ in
+          done += 1
+          line.show(family.rawValue, done, of: count)
+        }
       }
       rows += finding.trials.map { TuningRow($0, finding, context.traits.device) }
-      if !isKept {
-        line.finish()
-        Output.note("'\(family.rawValue)' could not be kept: the folder cannot be written")
-      }
+      if isKept { kept.append(family.rawValue) } else { lost.append(family.rawValue) }
     }
     line.finish()
+    try show(rows)
+    guard lost.isEmpty else {
+      Output.note("\(lost.joined(separator: ", ")) could not be kept: the folder of built programs cannot be written")
+      throw ExitStatus.failed
+    }
+  }
+
+  /// Runs work behind which families are kept; when it is cancelled, says which.
+  private func stoppable<Result>(
+    keeping kept: [String], _ line: ProgressLine, _ work: () async throws -> Result
+  ) async throws -> Result {
+    do { return try await work() } catch  where isCancellation(error) && !kept.isEmpty {
+      line.finish()
+      Output.note("stopped; what was found for \(kept.joined(separator: ", ")) is kept")
+      throw ExitStatus.stopped
+    }
+  }
+
+  private func show(_ rows: [TuningRow]) throws {
     if json { return try Output.json(rows) }
     try Output.line(Output.table(["family", "candidate", "time", "error", ""], rows.map(\.cells)))
     try Output.line(
