@@ -1,4 +1,5 @@
-// One check of the OpenCL driver per run: probe NAME. Prints one line, "ok: ..." or "FAILED: ...", and exits with 0 or 1.
+// One check of the OpenCL driver per run: probe NAME. Prints one line, "ok: ...", "FAILED: ..." or, where the device is
+// not one for the check, "not tried: ...", and exits with 0, 1 or 2.
 // The loader is opened at run time, so that the program starts where there is none. Every check is a process of its
 // own: one that crashes or hangs takes no other with it.
 
@@ -19,36 +20,44 @@
 #define DECLARE(call) static __typeof__(call) *p_##call;
 CALLS(DECLARE)
 
-static void finish(int is_ok, const char *format, ...) {
+typedef enum { OK, FAILED, NOT_TRIED } Verdict;
+
+static void finish(Verdict verdict, const char *format, ...) {
+  const char *const words[] = {"ok", "FAILED", "not tried"};
   va_list values;
   va_start(values, format);
-  printf(is_ok ? "ok: " : "FAILED: ");
+  printf("%s: ", words[verdict]);
   vprintf(format, values);
   printf("\n");
   va_end(values);
-  exit(is_ok ? 0 : 1);
+  exit((int)verdict);
 }
 
 static void check(cl_int code, const char *what) {
-  if (code != CL_SUCCESS) finish(0, "%s returned %d", what, code);
+  if (code != CL_SUCCESS) finish(FAILED, "%s returned %d", what, code);
 }
 
 static void open_loader(void) {
   void *loader = dlopen("libOpenCL.so.1", RTLD_NOW);
-  if (!loader) finish(0, "libOpenCL.so.1: %s", dlerror());
+  if (!loader) finish(FAILED, "libOpenCL.so.1: %s", dlerror());
 #define LOOK_UP(call)                                                                                             \
   p_##call = (__typeof__(call) *)dlsym(loader, #call);                                                            \
-  if (!p_##call) finish(0, "libOpenCL.so.1 lacks " #call);
+  if (!p_##call) finish(FAILED, "libOpenCL.so.1 lacks " #call);
   CALLS(LOOK_UP)
 }
 
-// The first GPU, else the first device.
-static cl_device_id choose(void) {
+// The first GPU, else the first device; where there is none, `problem` says why.
+static cl_device_id find(char *problem, size_t size) {
   open_loader();
   cl_platform_id platforms[16];
   cl_uint count = 0;
   const cl_int code = p_clGetPlatformIDs(16, platforms, &count);
-  if (code != CL_SUCCESS || count == 0) finish(0, "no platform (clGetPlatformIDs returned %d): set OCL_ICD_VENDORS", code);
+  if (code != CL_SUCCESS || count == 0) {
+    const char *named = getenv("OCL_ICD_VENDORS");
+    snprintf(problem, size, "no platform (clGetPlatformIDs returned %d): OCL_ICD_VENDORS %s name a driver's library or a"
+             " folder of .icd files that do", code, named && *named ? "is set, and must" : "is not set, and may");
+    return NULL;
+  }
   const cl_device_type types[] = {CL_DEVICE_TYPE_GPU, CL_DEVICE_TYPE_ALL};
   for (int type = 0; type < 2; ++type) {
     for (cl_uint i = 0; i < count && i < 16; ++i) {
@@ -56,8 +65,26 @@ static cl_device_id choose(void) {
       if (p_clGetDeviceIDs(platforms[i], types[type], 1, &device, NULL) == CL_SUCCESS) return device;
     }
   }
-  finish(0, "%u platform(s), no device", count);
+  snprintf(problem, size, "%u platform(s), no device", count);
   return NULL;
+}
+
+static cl_device_id choose(void) {
+  char problem[300];
+  const cl_device_id device = find(problem, sizeof problem);
+  if (!device) finish(FAILED, "%s", problem);
+  return device;
+}
+
+static int is_nvidia(cl_device_id device) {
+  cl_uint vendor = 0;
+  p_clGetDeviceInfo(device, CL_DEVICE_VENDOR_ID, sizeof vendor, &vendor, NULL);
+  return vendor == 0x10de;
+}
+
+// For what other makers' devices do not have.
+static void expect_nvidia(void) {
+  if (!is_nvidia(choose())) finish(NOT_TRIED, "the device is not NVIDIA's");
 }
 
 typedef struct {
@@ -91,7 +118,7 @@ static void run(
     for (char *c = log; *c; ++c) {
       if (*c == '\n') *c = ' ';
     }
-    finish(0, "clBuildProgram returned %d: %s", code, log[0] ? log : "the log is empty (is libnvidia-nvvm missing?)");
+    finish(FAILED, "clBuildProgram returned %d: %s", code, log[0] ? log : "the log is empty (is libnvidia-nvvm missing?)");
   }
   cl_kernel kernel = p_clCreateKernel(program, "run", &code);
   check(code, "clCreateKernel");
@@ -133,20 +160,49 @@ static void check_devices(void) {
   p_clGetDeviceInfo(device, 0x4000, 4, &major, NULL);
   p_clGetDeviceInfo(device, 0x4001, 4, &minor, NULL);
   finish(
-      1, "%s, %s, driver %s, %u units at %u MHz, compute capability %u.%u, %.1f GiB (%.1f GiB at once), %llu B local",
+      OK, "%s, %s, driver %s, %u units at %u MHz, compute capability %u.%u, %.1f GiB (%.1f GiB at once), %llu B local",
       name, version, driver, units, clock, major, minor, memory / 0x1p30, largest / 0x1p30, (unsigned long long)local);
 }
 
-// The first of `names` that can be opened.
-static void check_library(const char *const *names) {
-  char problems[2000] = "";
+// Ends well with the first of `names` that can be opened; else says why none can.
+static void try_libraries(const char *const *names, char *problems, size_t size) {
+  size_t length = 0;
   for (; *names; ++names) {
-    void *library = dlopen(*names, RTLD_NOW);
-    if (library) finish(1, "%s", *names);
-    const size_t length = strlen(problems);
-    snprintf(problems + length, sizeof problems - length, "%s; ", dlerror());
+    if (dlopen(*names, RTLD_NOW)) finish(OK, "%s", *names);
+    length += (size_t)snprintf(problems + length, size - length, "%s; ", dlerror());
+    if (length >= size) return;
   }
-  finish(0, "%s", problems);
+}
+
+static void check_loader(void) {
+  const char *const names[] = {"libOpenCL.so.1", NULL};
+  char problems[2000] = "";
+  try_libraries(names, problems, sizeof problems);
+  finish(FAILED, "%s", problems);
+}
+
+static void check_vendor(void) {
+  const char *named = getenv("OCL_ICD_VENDORS");
+  const char *const library[] = {named && strstr(named, ".so") ? named : NULL, NULL};
+  const char *const known[] = {"libnvidia-opencl.so.1", "libamdocl64.so", "libigdrcl.so", "libpocl.so.2", NULL};
+  char problems[2000] = "", none[300];
+  try_libraries(library, problems, sizeof problems);
+  if (!*problems) try_libraries(known, problems, sizeof problems);
+  // The loader knows more names.
+  const cl_device_id device = find(none, sizeof none);
+  if (!device) finish(FAILED, "%s", problems);
+  char vendor[200] = "";
+  p_clGetDeviceInfo(device, CL_DEVICE_VENDOR, sizeof vendor, vendor, NULL);
+  finish(OK, "%s's, by the loader", vendor);
+}
+
+static void check_nvvm(void) {
+  const char *const names[] = {"libnvidia-nvvm.so.4", "libnvidia-nvvm.so", NULL};
+  char problems[2000] = "", none[300];
+  try_libraries(names, problems, sizeof problems);
+  const cl_device_id device = find(none, sizeof none);
+  if (device && !is_nvidia(device)) finish(NOT_TRIED, "the device is not NVIDIA's");
+  finish(FAILED, "%s", problems);
 }
 
 static void check_kernel(void) {
@@ -156,24 +212,26 @@ static void check_kernel(void) {
       "  out[get_global_id(0)] = 2.0f * in[get_global_id(0)]; }",
       64, input, 64, output, 64, 0);
   for (int i = 0; i < 64; ++i) {
-    if (output[i] != bits(2.0f * i)) finish(0, "a wrong result at %d", i);
+    if (output[i] != bits(2.0f * i)) finish(FAILED, "a wrong result at %d", i);
   }
-  finish(1, "64 products are right");
+  finish(OK, "64 products are right");
 }
 
 static void check_ptx(void) {
+  expect_nvidia();
   unsigned input[32] = {0}, output[32];
   run("kernel void run(global uint *in, global uint *out) {"
       "  uint lane; asm volatile(\"mov.u32 %0, %%laneid;\" : \"=r\"(lane)); out[get_global_id(0)] = lane; }",
       32, input, 32, output, 32, 0);
   for (unsigned i = 0; i < 32; ++i) {
-    if (output[i] != i) finish(0, "work-item %u is lane %u", i, output[i]);
+    if (output[i] != i) finish(FAILED, "work-item %u is lane %u", i, output[i]);
   }
-  finish(1, "work-items are lanes in order");
+  finish(OK, "work-items are lanes in order");
 }
 
 // left (16 x depth) times right (depth x 8), of small integers; lanes hold the fragments as the PTX manual draws them.
 static void check_mma(int is_bf16) {
+  expect_nvidia();
   const int depth = is_bf16 ? 16 : 8;
   unsigned input[16 * 16 + 16 * 8], output[16 * 8];
   float left[16][16], right[16][8];
@@ -211,13 +269,14 @@ static void check_mma(int is_bf16) {
     for (int c = 0; c < 8; ++c) {
       float sum = 0;
       for (int k = 0; k < depth; ++k) sum += left[r][k] * right[k][c];
-      if (output[r * 8 + c] != bits(sum)) finish(0, "a wrong sum in row %d, column %d", r, c);
+      if (output[r * 8 + c] != bits(sum)) finish(FAILED, "a wrong sum in row %d, column %d", r, c);
     }
   }
-  finish(1, "128 sums are exact");
+  finish(OK, "128 sums are exact");
 }
 
 static void check_ldmatrix(void) {
+  expect_nvidia();
   unsigned input[128], output[128];
   for (unsigned i = 0; i < 128; ++i) input[i] = i * 3 + 1;
   run("kernel void run(global uint *in, global uint *out) {"
@@ -229,12 +288,13 @@ static void check_ldmatrix(void) {
       "  out[lane] = r0; out[32 + lane] = r1; out[64 + lane] = r2; out[96 + lane] = r3; }",
       32, input, 128, output, 128, 0);
   for (int i = 0; i < 128; ++i) {
-    if (output[i] != input[i]) finish(0, "lane %d holds another word of matrix %d", i % 32, i / 32);
+    if (output[i] != input[i]) finish(FAILED, "lane %d holds another word of matrix %d", i % 32, i / 32);
   }
-  finish(1, "four matrices are where the manual says");
+  finish(OK, "four matrices are where the manual says");
 }
 
 static void check_cp_async(void) {
+  expect_nvidia();
   unsigned input[256], output[256];
   for (unsigned i = 0; i < 256; ++i) input[i] = i * 7 + 2;
   run("kernel void run(global uint *in, global uint *out) {"
@@ -246,9 +306,9 @@ static void check_cp_async(void) {
       "  barrier(CLK_LOCAL_MEM_FENCE); for (int i = 0; i < 4; ++i) out[i * 64 + item] = tile[i * 64 + item]; }",
       64, input, 256, output, 256, 0);
   for (int i = 0; i < 256; ++i) {
-    if (output[i] != (i < 128 ? input[i] : 0)) finish(0, "a wrong word at %d", i);
+    if (output[i] != (i < 128 ? input[i] : 0)) finish(FAILED, "a wrong word at %d", i);
   }
-  finish(1, "copied, and filled with zeros where asked");
+  finish(OK, "copied, and filled with zeros where asked");
 }
 
 static void check_local(int is_argument) {
@@ -262,14 +322,17 @@ static void check_local(int is_argument) {
             "  out[i] = memory[16383 - i]; }",
       64, input, 1, output, 64, is_argument ? 65536 : 0);
   for (unsigned i = 0; i < 64; ++i) {
-    if (output[i] != 16383 - i) finish(0, "a wrong word at %u", i);
+    if (output[i] != 16383 - i) finish(FAILED, "a wrong word at %u", i);
   }
-  finish(1, "64 KiB of local memory can be used");
+  finish(OK, "64 KiB of local memory can be used");
 }
 
 static void check_buffer(void) {
   const Machine machine = open_machine();
   const size_t bytes = (size_t)30 << 30;
+  cl_ulong available = 0;
+  p_clGetDeviceInfo(machine.device, CL_DEVICE_GLOBAL_MEM_SIZE, 8, &available, NULL);
+  if (available < bytes) finish(NOT_TRIED, "the device has %.1f GiB", available / 0x1p30);
   cl_int code;
   cl_mem memory = p_clCreateBuffer(machine.context, CL_MEM_READ_WRITE, bytes, NULL, &code);
   check(code, "clCreateBuffer of 30 GiB");
@@ -282,17 +345,14 @@ static void check_buffer(void) {
   check(
       p_clEnqueueReadBuffer(machine.queue, memory, CL_TRUE, bytes - 4, 4, &found, 0, NULL, NULL),
       "the read of the last word");
-  finish(found == written, "the last word of 30 GiB");
+  finish(found == written ? OK : FAILED, "the last word of 30 GiB");
 }
 
 int main(int count, char **arguments) {
   const char *name = count == 2 ? arguments[1] : "";
-  const char *const vendor[] = {"libnvidia-opencl.so.1", "libamdocl64.so", "libigdrcl.so", "libpocl.so.2", NULL};
-  const char *const nvvm[] = {"libnvidia-nvvm.so.4", "libnvidia-nvvm.so", NULL};
-  const char *const loader[] = {"libOpenCL.so.1", NULL};
-  if (!strcmp(name, "loader")) check_library(loader);
-  if (!strcmp(name, "vendor")) check_library(vendor);
-  if (!strcmp(name, "nvvm")) check_library(nvvm);
+  if (!strcmp(name, "loader")) check_loader();
+  if (!strcmp(name, "vendor")) check_vendor();
+  if (!strcmp(name, "nvvm")) check_nvvm();
   if (!strcmp(name, "device")) check_devices();
   if (!strcmp(name, "kernel")) check_kernel();
   if (!strcmp(name, "ptx")) check_ptx();
@@ -303,6 +363,6 @@ int main(int count, char **arguments) {
   if (!strcmp(name, "local-static")) check_local(0);
   if (!strcmp(name, "local-argument")) check_local(1);
   if (!strcmp(name, "buffer-30g")) check_buffer();
-  finish(0, "usage: probe loader|vendor|nvvm|device|kernel|ptx|mma-tf32|mma-bf16|ldmatrix|cp-async|local-static|"
+  finish(FAILED, "usage: probe loader|vendor|nvvm|device|kernel|ptx|mma-tf32|mma-bf16|ldmatrix|cp-async|local-static|"
             "local-argument|buffer-30g");
 }
