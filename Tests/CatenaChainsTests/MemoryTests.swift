@@ -36,8 +36,10 @@ struct MemoryTests {
       let optimizer = try await optimizer(
         network.model(), [network.region([0, 1])], keep: [0.1], settings: .short(steps: 400))
       try await optimizer.advance(by: 2)
-      let perStep = try await Allocations.perStep { steps in try await optimizer.executable.run(steps: steps) }
-      #expect(perStep < 0.1)
+      let allocations = try await Allocations.ofHundredSteps { steps in
+        try await optimizer.executable.run(steps: steps)
+      }
+      #expect(allocations == 0)
     }
   }
 
