@@ -47,6 +47,10 @@ extension ChainExtractor {
         model: network.model,
         batch: RegionBatches.samplesPerRun(network: network, regions: [region], settings: settings))
       var memory: [MemoryPlan] = []
+      if settings.draws > 0 {
+        let program = try GateSensitivity.program(network: planned, regions: 1).program
+        memory.append(try await backend.compile(program, options: options).memoryPlan)
+      }
       for phase in settings.phases {
         let program = try ChainProgram(network: planned, regions: 1, settings: settings, phase: phase)
         memory.append(try await backend.compile(program.program, options: options).memoryPlan)

@@ -123,6 +123,13 @@ package final class ChainOptimizer: Sendable {
     return try await snapshots(ofUnits: units, atStep: count)
   }
 
+  /// The loss of each region's best step in the straight phase, `missPenalty` for each part of its samples with another
+  /// class in it; `nil` before that phase.
+  package func lowestLosses() async throws -> [Float]? {
+    guard let lowest = step.lowestLoss else { return nil }
+    return try await executable.read(lowest).floats
+  }
+
   private func snapshots(ofUnits units: [[Float]], atStep count: Int) async throws -> [ScoreSnapshot] {
     var blocks = [[Float]](repeating: [], count: batches.regionCount)
     if let blockGates = step.blockGates { blocks = try await executable.read(blockGates).rowsOfFloats() }
@@ -158,18 +165,66 @@ package struct OptimizerState: Sendable {
   /// The number of units of the whole network.
   var unitCount: Int { units[0][0].count }
 
-  /// Before the first step. Every region starts from the same scores, so that it gives the same chain alone and among
-  /// others.
-  package init(network: ChainNetwork, keep: [Double], settings: ChainSettings) {
+  /// Before the first step. A region's scores do not depend on the other ones, so that it gives the same chain alone and
+  /// among others.
+  /// - Parameter sensitivities: of the units, region by region: scores begin in their order. `nil` for scores that begin
+  ///   alike, but for noise.
+  package init(
+    network: ChainNetwork, keep: [Double], settings: ChainSettings, sensitivities: [[Double]]? = nil
+  ) {
     self.keep = keep
     var generator = SeededGenerator(seed: settings.seed)
-    let scores = (0..<network.sites.unitCount).map { _ in settings.initialNoise * Float(generator.normal()) }
+    let noise = (0..<network.sites.unitCount).map { _ in settings.initialNoise * Float(generator.normal()) }
     func rows(_ row: [Float]) -> [[Float]] { [[Float]](repeating: row, count: keep.count) }
-    let zeros = rows([Float](repeating: 0, count: scores.count))
-    units = [rows(scores), zeros, zeros]
+    let zeros = rows([Float](repeating: 0, count: noise.count))
+    units = [rows(noise), zeros, zeros]
     let blockCount = network.sites.blocks.count
     let blockZeros = rows([Float](repeating: 0, count: blockCount))
     blocks = [rows([Float](repeating: settings.initialBlockScore, count: blockCount)), blockZeros, blockZeros]
+    guard let sensitivities else { return }
+    let temperature = settings.firstTemperature
+    for (region, row) in sensitivities.enumerated() {
+      let spread = Self.quantiles(inOrderOf: row).map { Float($0) * settings.initialSpread * temperature }
+      units[0][region] = zip(spread, noise).map { $0 + $1 }
+    }
+    let offsets = units[0].map { Self.offset(of: $0, temperature: temperature, size: settings.firstSize) }
+    clock = [
+      Tensor(scalar: Float(0)), Tensor(offsets, shape: [keep.count, 1]),
+      Tensor([Float](repeating: temperature, count: keep.count), shape: [keep.count, 1]),
+    ]
+  }
+
+  /// Quantiles of the logistic distribution, in the order of `values`.
+  private static func quantiles(inOrderOf values: [Double]) -> [Double] {
+    let order = values.indices.sorted { values[$0] == values[$1] ? $0 > $1 : values[$0] < values[$1] }
+    var result = [Double](repeating: 0, count: values.count)
+    for (rank, index) in order.enumerated() {
+      let part = (Double(rank) + 0.5) / Double(values.count)
+      result[index] = log(part / (1 - part))
+    }
+    return result
+  }
+
+  /// The offset at which sigmoid((score - offset) / temperature) has the mean `size`.
+  private static func offset(of scores: [Float], temperature: Float, size: Float) -> Float {
+    let reach = 100 * temperature
+    var (low, high) = ((scores.min() ?? 0) - reach, (scores.max() ?? 0) + reach)
+    for _ in 0..<40 {
+      let middle = (low + high) / 2
+      let mean = scores.reduce(0) { $0 + 1 / (1 + exp((middle - $1) / temperature)) } / Float(scores.count)
+      if mean > size { low = middle } else { high = middle }
+    }
+    return (low + high) / 2
+  }
+
+  /// Adds noise to the units' scores, the same for every region.
+  mutating func disturb(by noise: Float, seed: UInt64) {
+    guard clock.count == 3 else { return }
+    var generator = SeededGenerator(seed: seed)
+    let row = (0..<unitCount).map { _ in noise * Float(generator.normal()) }
+    for (region, temperature) in clock[2].floats.enumerated() {
+      for unit in row.indices { units[0][region][unit] += temperature * row[unit] }
+    }
   }
 
   /// Units that have been cut out of the network stay out: a channel that had to stay although it is dead is zero there,

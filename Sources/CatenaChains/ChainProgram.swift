@@ -65,6 +65,12 @@ package struct ChainProgram {
   /// Carried: what `unitGates` was in the best step of those that were judged and within the budget, R x U; all 0 as long
   /// as there is none, `nil` before the straight phase.
   package let bestGates: ValueID?
+  /// Carried: the loss of that step, R x 1; the largest finite number as long as there is none, `nil` before the straight
+  /// phase.
+  package let lowestLoss: ValueID?
+  /// What a region's loss grows by where all its samples are given another class than the network's: one sample counts for more than any
+  /// divergence.
+  package static let missPenalty = 1000.0
   /// Output: the gates alpha of the last run, R x B; `nil` without blocks.
   package let blockGates: ValueID?
   /// Output: KL of the last step, summed with the sample weights over its chunks so far, R.
@@ -107,6 +113,7 @@ package struct ChainProgram {
     commit = builder.commit
     judged = builder.best?.judged
     bestGates = builder.best?.gates
+    lowestLoss = builder.best?.loss
     active = builder.active
     logKeep = builder.schedule.logKeep
     scores = gated.scores
@@ -151,7 +158,7 @@ private struct StepBuilder {
   private(set) var carries: [Program.Carry] = []
   private(set) var initialState: [ValueID: Tensor] = [:]
   private(set) var moments: [ValueID: [ValueID]] = [:]
-  private(set) var best: (judged: ValueID, gates: ValueID)?
+  private(set) var best: (judged: ValueID, loss: ValueID, gates: ValueID)?
   private let settings: ChainSettings
   private let regions: Int
   private let allUnits: Int
@@ -257,8 +264,7 @@ private struct StepBuilder {
     let lowest = carriedInput("lowest loss", TensorType(.float32, [regions, 1]))
     initialState[lowest] = perRegion(.greatestFiniteMagnitude)
     let gates = carriedInput("best gates", graph.type(reportedGates))
-    // A sample more counts for more than any divergence.
-    let missed = try graph.scaled(missedSamples(), by: 1000)
+    let missed = try graph.scaled(missedSamples(), by: ChainProgram.missPenalty)
     let losses = try weightedSums(of: graph.sum(divergences, missed), name: "loss")
     let loss = try graph.reshaped(accumulated(losses, name: "loss"), to: [regions, 1])
     let largest = try graph.scaled(graph.add(.unary(.exponential), schedule.logKeep), by: Double(allUnits))
@@ -273,7 +279,7 @@ private struct StepBuilder {
       .init(from: try graph.add(.select, isBest, loss, lowest), to: lowest),
       .init(from: try graph.add(.select, isBest, reportedGates, gates), to: gates),
     ]
-    best = (judged, gates)
+    best = (judged, lowest, gates)
   }
 
   /// 1 for samples whose largest logit is not where the dense network's is, 0 for others, N.

@@ -15,6 +15,9 @@ package struct ChainSearch {
   }
 
   /// The snapshots of every region along its path, and the programs that made them.
+  ///
+  /// Once branches are decided on, the search goes to its end up to `ChainSettings.ends` times from there; the path of a
+  /// region is that to its best end.
   package func paths(
     of regions: [Region], dense: [[[Float]]], variants: [RegionVariants], keep: [Double],
     progress: (ChainProgress) -> Void
@@ -22,91 +25,153 @@ package struct ChainSearch {
     var batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
     for variant in variants { batches.add(variant) }
     let whole = try ChainNetwork(model: network.model, batch: batches.samplesPerRun)
-    var state = OptimizerState(network: whole, keep: keep, settings: settings)
-    var stage = CompactNetwork(whole: whole)
-    var cost = stage.network.graph.multiplyAddCount
-    var phases = settings.phases[...]
-    var phase = phases.removeFirst()
-    var records: [ProgramRecord] = []
-    var optimizer: ChainOptimizer? = try await self.optimizer(stage, phase, batches, state, after: 0, &records)
-    var paths = [[ScoreSnapshot]](repeating: [], count: regions.count)
-    let interval = max(settings.steps / settings.snapshots, 1)
-    var done = 0
-    var living = network.sites.unitCount
-    while done < settings.steps, let current = optimizer {
-      let count = min(interval, settings.end(of: phase) - done)
-      let (_, seconds) = try await secondsOf { try await current.advance(by: count, after: done) }
-      records[records.count - 1].steps += count
-      records[records.count - 1].runningSeconds += seconds
-      done += count
-      for (index, snapshot) in try await current.bestSnapshots(atStep: done).enumerated() {
-        paths[index].append(snapshot)
-      }
-      let measured = try await current.state()
-      progress(
-        ChainProgress(
-          stage: .optimizing, completed: done, total: settings.steps,
-          divergence: measured.map(\.divergence).reduce(0, +) / Double(measured.count),
-          size: measured.map(\.size).reduce(0, +) / Double(measured.count)))
-      guard done < settings.steps else { break }
-      let last = paths.compactMap(\.last)
-      let kept: SurvivingUnits
-      var cut: (network: CompactNetwork, seconds: Double)?
-      if done == settings.end(of: phase), let next = phases.popFirst() {
-        phase = next
-        kept = survivors(in: last, phase, keep: keep)
-      } else {
-        // The next phase makes a program of its own.
-        let left = Double(settings.end(of: phase) - done)
-        guard phase != .straight, settings.deadGate > 0, left > settings.compactionCost else { continue }
-        kept = survivors(in: last, phase, keep: keep)
-        // What a new program costs, some steps, is worth it when the old one has wasted as much. Cutting the network
-        // to count its operations takes a while, too: they are about as the square of the units at most.
-        let steps = Double(done - records[records.count - 1].firstStep)
-        guard 2 * steps * (1 - Double(kept.unitCount) / Double(living)) >= settings.compactionCost else {
-          continue
-        }
-        let smaller = try await self.cut(whole, to: kept)
-        let network = smaller.network.network
-        guard steps * (1 - Double(network.graph.multiplyAddCount) / Double(cost)) >= settings.compactionCost,
-          network.sites.unitCount > 0
-        else { continue }
-        cut = smaller
-      }
-      state = try await current.advanced(state)
-      state.giveUp(unitsOutside: kept.units)
-      // Given back before the smaller program is made, so that never two are held.
-      optimizer = nil
-      let compact: (network: CompactNetwork, seconds: Double)
-      if let cut { compact = cut } else { compact = try await self.cut(whole, to: kept) }
-      stage = compact.network
-      living = kept.unitCount
-      cost = stage.network.graph.multiplyAddCount
-      optimizer = try await self.optimizer(
-        stage, phase, batches, state, after: done, cutSeconds: compact.seconds, &records)
+    let sensitivities = try await sensitivities(of: whole, batches, dense, progress)
+    var trunk = ChainWalk(
+      search: self, whole: whole, batches: batches,
+      state: OptimizerState(network: whole, keep: keep, settings: settings, sensitivities: sensitivities))
+    if settings.phases.contains(.soft) { try await trunk.run(.soft, progress) }
+    var best: [(loss: Float, path: [ScoreSnapshot])] = []
+    var programs = trunk.programs
+    for end in 0..<(settings.isJudged ? max(settings.ends, 1) : 1) {
+      var walk = trunk
+      walk.programs = []
+      walk.stepsBefore = end * (settings.steps - trunk.done)
+      if end > 0 { walk.state.disturb(by: settings.endNoise, seed: settings.seed &+ UInt64(end)) }
+      for phase in settings.phases where phase != .soft { try await walk.run(phase, progress) }
+      programs += walk.programs
+      let found = zip(walk.losses ?? [Float](repeating: 0, count: regions.count), walk.paths).map { ($0, $1) }
+      best = best.isEmpty ? found : zip(best, found).map { $1.loss < $0.loss ? $1 : $0 }
+      let agrees = zip(best, regions).allSatisfy { Double($0.loss) < ChainProgram.missPenalty / Double($1.count) }
+      if agrees { break }
     }
-    return (paths, records)
+    return (best.map(\.path), programs)
   }
 
-  private func cut(
-    _ whole: ChainNetwork, to kept: SurvivingUnits
-  ) async throws -> (network: CompactNetwork, seconds: Double) {
+  /// How much the outputs depend on every gate, where scores begin in that order.
+  private func sensitivities(
+    of whole: ChainNetwork, _ batches: RegionBatches, _ dense: [[[Float]]], _ progress: (ChainProgress) -> Void
+  ) async throws -> [[Double]]? {
+    guard settings.draws > 0 else { return nil }
+    let sensitivity = try await GateSensitivity(
+      network: whole, regions: batches.regionCount, backend: backend, options: options)
+    return try await sensitivity.information(of: batches, dense: dense, draws: settings.draws, seed: settings.seed) {
+      progress(ChainProgress(stage: .preparing, completed: $0, total: settings.draws))
+    }
+  }
+}
+
+/// A search on its way: the state of the scores, and the paths that led there.
+struct ChainWalk {
+  let search: ChainSearch
+  let whole: ChainNetwork
+  let batches: RegionBatches
+  var state: OptimizerState
+  /// Steps made on the path.
+  var done = 0
+  /// Steps made on other paths.
+  var stepsBefore = 0
+  /// The snapshots of every region.
+  var paths: [[ScoreSnapshot]]
+  /// The programs that made them.
+  var programs: [ProgramRecord] = []
+  /// What every region's best step lost, once steps are judged.
+  var losses: [Float]?
+
+  private var settings: ChainSettings { search.settings }
+
+  init(search: ChainSearch, whole: ChainNetwork, batches: RegionBatches, state: OptimizerState) {
+    (self.search, self.whole, self.batches, self.state) = (search, whole, batches, state)
+    paths = [[ScoreSnapshot]](repeating: [], count: batches.regionCount)
+  }
+
+  /// Goes on to the end of a phase.
+  mutating func run(_ phase: ChainProgram.Phase, _ progress: (ChainProgress) -> Void) async throws {
+    var optimizer: ChainOptimizer? = try await self.optimizer(phase, keeping: survivors(phase))
+    let interval = max(settings.steps / settings.snapshots, 1)
+    while let current = optimizer {
+      try await advance(current, by: min(interval, settings.end(of: phase) - done), progress)
+      guard done < settings.end(of: phase) else { break }
+      guard let (kept, cut) = try await compaction(phase) else { continue }
+      state = try await current.advanced(state)
+      // Given back before the smaller program is made, so that never two are held.
+      optimizer = nil
+      optimizer = try await self.optimizer(phase, keeping: kept, cut)
+    }
+    guard let last = optimizer else { return }
+    state = try await last.advanced(state)
+    losses = try await last.lowestLosses()
+  }
+
+  private mutating func advance(
+    _ optimizer: ChainOptimizer, by count: Int, _ progress: (ChainProgress) -> Void
+  ) async throws {
+    let (_, seconds) = try await secondsOf { try await optimizer.advance(by: count, after: done) }
+    programs[programs.count - 1].steps += count
+    programs[programs.count - 1].runningSeconds += seconds
+    done += count
+    for (index, snapshot) in try await optimizer.bestSnapshots(atStep: done).enumerated() {
+      paths[index].append(snapshot)
+    }
+    let measured = try await optimizer.state()
+    progress(
+      ChainProgress(
+        stage: .optimizing, completed: stepsBefore + done, total: stepsBefore + settings.steps,
+        divergence: measured.map(\.divergence).reduce(0, +) / Double(measured.count),
+        size: measured.map(\.size).reduce(0, +) / Double(measured.count)))
+  }
+
+  /// What is left for a phase that begins.
+  private func survivors(_ phase: ChainProgram.Phase) -> SurvivingUnits? {
+    done == 0 ? nil : search.survivors(in: paths.compactMap(\.last), phase, keep: state.keep)
+  }
+
+  /// The smaller network to go on with, where making its program is worth it.
+  private func compaction(
+    _ phase: ChainProgram.Phase
+  ) async throws -> (kept: SurvivingUnits, cut: (network: CompactNetwork, seconds: Double))? {
+    // The next phase makes a program of its own.
+    let left = Double(settings.end(of: phase) - done)
+    guard phase != .straight, settings.deadGate > 0, left > settings.compactionCost, let current = programs.last,
+      let kept = survivors(phase)
+    else { return nil }
+    // What a new program costs, some steps, is worth it when the old one has wasted as much. Cutting the network
+    // to count its operations takes a while, too: they are about as the square of the units at most.
+    let steps = Double(done - current.firstStep)
+    guard 2 * steps * (1 - Double(kept.unitCount) / Double(current.livingUnits)) >= settings.compactionCost else {
+      return nil
+    }
+    let cut = try await self.cut(to: kept)
+    let network = cut.network.network
+    guard
+      steps * (1 - Double(network.graph.multiplyAddCount) / Double(current.multiplyAdds)) >= settings.compactionCost,
+      network.sites.unitCount > 0
+    else { return nil }
+    return (kept, cut)
+  }
+
+  private func cut(to kept: SurvivingUnits) async throws -> (network: CompactNetwork, seconds: Double) {
     try await secondsOf { try CompactNetwork(of: whole, keeping: (kept.units, kept.blocks)) }
   }
 
-  private func optimizer(
-    _ stage: CompactNetwork, _ phase: ChainProgram.Phase, _ batches: RegionBatches, _ state: OptimizerState,
-    after steps: Int, cutSeconds: Double = 0, _ records: inout [ProgramRecord]
+  /// Makes the program of a phase for some of the units, all where none are named, and gives up the others.
+  private mutating func optimizer(
+    _ phase: ChainProgram.Phase, keeping kept: SurvivingUnits?, _ cut: (network: CompactNetwork, seconds: Double)? = nil
   ) async throws -> ChainOptimizer {
+    var stage = (network: CompactNetwork(whole: whole), seconds: 0.0)
+    if let kept {
+      state.giveUp(unitsOutside: kept.units)
+      if let cut { stage = cut } else { stage = try await self.cut(to: kept) }
+    }
     let (optimizer, seconds) = try await secondsOf {
       try await ChainOptimizer(
-        stage: stage, phase: phase, batches: batches, state: state, settings: settings, backend: backend,
-        options: options)
+        stage: stage.network, phase: phase, batches: batches, state: state, settings: settings, backend: search.backend,
+        options: search.options)
     }
-    records.append(
+    programs.append(
       ProgramRecord(
-        phase: phase, units: stage.units.count, multiplyAdds: stage.network.graph.multiplyAddCount, firstStep: steps,
-        makingSeconds: cutSeconds + seconds))
+        phase: phase, units: stage.network.units.count, livingUnits: kept?.unitCount ?? whole.sites.unitCount,
+        multiplyAdds: stage.network.network.graph.multiplyAddCount, firstStep: done,
+        makingSeconds: stage.seconds + seconds))
     return optimizer
   }
 }

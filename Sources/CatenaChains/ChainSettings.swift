@@ -37,8 +37,14 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var initialNoise: Float = 0.01
   /// Where block scores start, before the sigmoid.
   public var initialBlockScore: Float = 3
+  /// Draws from which the gates' sensitivities are estimated, whose order unit scores begin in; 0 for scores that begin
+  /// alike. Each takes about as long as a step.
+  public var draws: Int = 16
+  /// How far apart scores begin, in widths of the first step's sigmoids: at 1 the gates of a first step with half of the
+  /// units are spread evenly over 0 to 1.
+  public var initialSpread: Float = 1
   /// The temperature of the first step.
-  public var firstTemperature: Float = 1
+  public var firstTemperature: Float = 0.3
   /// The temperature to which it falls geometrically.
   public var lastTemperature: Float = 0.1
   /// The part of the steps in which it does.
@@ -66,6 +72,12 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// In the straight phase the network has this many times the units that the chain may keep: those with the largest
   /// scores.
   public var candidates: Double = 1.5
+  /// The most times that the search settles, each time from the state in which its branches were decided on and with
+  /// other noise on the scores: small differences decide about many gates in between, and the best end counts. No more
+  /// ends are tried once one gives the network's own class for every sample.
+  public var ends: Int = 4
+  /// The standard deviation of that noise, in temperatures.
+  public var endNoise: Float = 0.5
   /// Snapshots of the scores along the path.
   public var snapshots: Int = 50
   /// A unit or branch whose gate is below this is cut out of the network for the rest of the search; 0 for never.
@@ -105,6 +117,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   var branchSteps: Int { min(max(Int(branchEnd * Double(steps)), 0), softSteps) }
   /// Steps in which the temperature falls.
   var coolingSteps: Int { max(Int(coolingEnd * Double(steps)), 1) }
+  /// Whether the best step of a search is known: its last phase judges steps.
+  var isJudged: Bool { straightSteps > 0 }
   /// What a search runs, one after the other.
   var phases: [ChainProgram.Phase] {
     var begin = 0

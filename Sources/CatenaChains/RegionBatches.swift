@@ -70,6 +70,20 @@ package struct RegionBatches: Sendable {
     return max(1, min(largest, settings.batch / regions.count))
   }
 
+  /// One row per sample, arranged as the samples of part `part` of the regions; rows that only fill it are 0.
+  func table(of rows: [[[Float]]], inPart part: Int) -> Tensor {
+    let perRegion = samplesPerRun / regionCount
+    let width = rows[0][0].count
+    let zeros = [Float](repeating: 0, count: width)
+    let elements = rows.flatMap { rows in
+      (0..<perRegion).flatMap { index in
+        let sample = part * perRegion + index
+        return sample < rows.count ? rows[sample] : zeros
+      }
+    }
+    return Tensor(elements, shape: [samplesPerRun, width])
+  }
+
   private static func batches(of regions: [Region], dense: [[[Float]]], perRegion: Int) -> [Batch] {
     let largest = regions.map(\.count).max() ?? 0
     return Batches(size: perRegion, count: largest).ranges.map { range in

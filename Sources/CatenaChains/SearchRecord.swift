@@ -7,6 +7,8 @@ package struct ProgramRecord: Sendable, Hashable {
   package let phase: ChainProgram.Phase
   /// Units of the network that it runs.
   package let units: Int
+  /// Those of them that the search has not given up.
+  package let livingUnits: Int
   /// Multiplications with additions of one forward pass over all samples of a run.
   package let multiplyAdds: Int
   /// Steps made before it.
