@@ -82,8 +82,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var snapshots: Int = 50
   /// A unit or branch whose gate is below this is cut out of the network for the rest of the search; 0 for never.
   public var deadGate: Float = 0.001
-  /// In the settled phase units beyond this many times what the gates add up to are cut out as well, the smallest gates
-  /// first: what lies that far behind does not come back.
+  /// Units beyond this many times what the gates add up to are cut out as well, the smallest gates first: what lies that far
+  /// behind does not come back. Not in the straight phase, which has `candidates`.
   public var reserve: Double = 2
   /// What it costs to make the program again, in steps: as many must have been wasted on cut units since the last time.
   public var compactionCost: Double = 2
