@@ -8,8 +8,12 @@ public struct ExtractionPlan: Sendable, Hashable, Codable {
   public var blocks: Int
   /// Units of the smallest connected chain.
   public var smallestChain: Int
-  /// Optimisation steps.
+  /// Optimisation steps of a search that settles once.
   public var steps: Int
+  /// The most times that it settles.
+  public var ends: Int
+  /// Those of its steps that every further time takes.
+  public var stepsOfAnEnd: Int
   /// Samples of the region.
   public var samples: Int
   /// Samples in one run of the step; larger regions take several.
@@ -60,7 +64,8 @@ extension ChainExtractor {
     }
     return ExtractionPlan(
       units: network.sites.unitCount, blocks: network.sites.blocks.count, smallestChain: selector.smallestCount,
-      steps: settings.steps, samples: region.count, samplesPerRun: step.result.samples,
+      steps: settings.steps, ends: settings.mostEnds, stepsOfAnEnd: settings.steps - settings.branchSteps,
+      samples: region.count, samplesPerRun: step.result.samples,
       samplesPerEvaluation: evaluation.batch, step: step.result.memory, evaluation: evaluation.result,
       limit: limit)
   }

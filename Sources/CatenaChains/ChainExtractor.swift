@@ -38,6 +38,8 @@ public struct ChainResult: Sendable {
   public let binaryLogits: [[Float]]
   /// The settings used; the batch is the one that fitted into memory.
   public let settings: ChainSettings
+  /// What the search did that found it, alone or together with other regions in its programs.
+  public let work: SearchWork
 }
 
 /// Extracts chains: optimises scores along a path from everything to the request, evaluates chains on the way as what
@@ -94,7 +96,7 @@ public struct ChainExtractor: Sendable {
     let log = ExtractionLog()
     let (evaluator, dense) = try await log.timed("dense network") { try await evaluated(regions) }
     let variants = try await variants(of: regions, evaluator)
-    let (paths, batch) = try await fitting(
+    let (searches, batch) = try await fitting(
       from: self.settings.batch,
       downTo: network.model.fixedBatch == nil ? regions.count : self.settings.batch, options
     ) { batch in
@@ -110,7 +112,7 @@ public struct ChainExtractor: Sendable {
         selector: selector,
         region: region, dense: dense[index], settings: settings)
       let curve = try await log.timed("curve") {
-        try await evaluation.curve(along: paths[index], request: request) { completed, total in
+        try await evaluation.curve(along: searches[index].path, request: request) { completed, total in
           progress(
             ChainProgress(
               stage: .evaluating, completed: index * total + completed, total: regions.count * total))
@@ -121,7 +123,8 @@ public struct ChainExtractor: Sendable {
         ChainResult(
           region: region, request: request, point: answer.point, isMet: answer.met, curve: curve,
           denseLogits: dense[index],
-          binaryLogits: try await evaluator.binaryLogits(of: region, answer.point.selection), settings: settings))
+          binaryLogits: try await evaluator.binaryLogits(of: region, answer.point.selection), settings: settings,
+          work: searches[index].work))
     }
     return results
   }
@@ -147,14 +150,14 @@ public struct ChainExtractor: Sendable {
     }.result
   }
 
-  /// The path of every region. Regions share one program unless the network's own batch does not divide into them.
+  /// The path of every region, and what it took. Regions share one program unless the network's own batch does not divide into them.
   private func optimize(
     _ regions: [Region], dense: [[[Float]]], variants: [RegionVariants], request: ChainRequest,
     _ settings: ChainSettings, progress: @Sendable (ChainProgress) -> Void
-  ) async throws -> [[ScoreSnapshot]] {
+  ) async throws -> [(path: [ScoreSnapshot], work: SearchWork)] {
     let isShared = network.model.fixedBatch.map { $0.isMultiple(of: regions.count) } ?? true
     let groups = isShared ? [regions.indices] : regions.indices.map { $0..<($0 + 1) }
-    var paths: [[ScoreSnapshot]] = []
+    var searches: [(path: [ScoreSnapshot], work: SearchWork)] = []
     for group in groups {
       let done = group.lowerBound / group.count * settings.steps
       let search = ChainSearch(network: network, backend: backend, options: options, settings: settings)
@@ -163,14 +166,16 @@ public struct ChainExtractor: Sendable {
         keep: [Double](repeating: aim(of: request), count: group.count)
       ) { state in
         var state = state
-        state.completed += done
-        state.total = groups.count * settings.steps
+        if state.stage == .optimizing {
+          state.completed += done
+          state.total += (groups.count - 1) * settings.steps
+        }
         progress(state)
       }
       ExtractionLog().write(found.programs)
-      paths += found.paths
+      searches += found.paths.map { ($0, found.work) }
     }
-    return paths
+    return searches
   }
 
   /// Variants of the samples with the dense network's logits of them; none for samples that are not in f32.

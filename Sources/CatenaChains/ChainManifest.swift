@@ -27,6 +27,8 @@ public struct ChainManifest: Sendable, Hashable, Codable {
   public var device: DeviceDescription
   /// The settings, the seed among them.
   public var settings: ChainSettings
+  /// What the search did.
+  public var work: SearchWork
   /// What was asked.
   public var request: ChainRequest
   /// Whether the chain meets it.

@@ -158,7 +158,7 @@ package struct OptimizerState: Sendable {
   /// The same of the blocks.
   var blocks: [[[Float]]]
   /// Step, offset and temperature; empty before the first step.
-  var clock: [Tensor] = []
+  package var clock: [Tensor] = []
   /// The fraction of units that each region's search heads for.
   let keep: [Double]
 

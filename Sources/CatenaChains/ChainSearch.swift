@@ -14,14 +14,14 @@ package struct ChainSearch {
     (self.network, self.backend, self.options, self.settings) = (network, backend, options, settings)
   }
 
-  /// The snapshots of every region along its path, and the programs that made them.
+  /// The snapshots of every region along its path, the programs that made them, and what it took.
   ///
   /// Once branches are decided on, the search goes to its end up to `ChainSettings.ends` times from there; the path of a
   /// region is that to its best end.
   package func paths(
     of regions: [Region], dense: [[[Float]]], variants: [RegionVariants], keep: [Double],
     progress: (ChainProgress) -> Void
-  ) async throws -> (paths: [[ScoreSnapshot]], programs: [ProgramRecord]) {
+  ) async throws -> (paths: [[ScoreSnapshot]], programs: [ProgramRecord], work: SearchWork) {
     var batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
     for variant in variants { batches.add(variant) }
     let whole = try ChainNetwork(model: network.model, batch: batches.samplesPerRun)
@@ -32,19 +32,22 @@ package struct ChainSearch {
     if settings.phases.contains(.soft) { try await trunk.run(.soft, progress) }
     var best: [(loss: Float, path: [ScoreSnapshot])] = []
     var programs = trunk.programs
-    for end in 0..<(settings.isJudged ? max(settings.ends, 1) : 1) {
+    var ends = 0
+    for end in 0..<settings.mostEnds {
       var walk = trunk
       walk.programs = []
       walk.stepsBefore = end * (settings.steps - trunk.done)
       if end > 0 { walk.state.disturb(by: settings.endNoise, seed: settings.seed &+ UInt64(end)) }
       for phase in settings.phases where phase != .soft { try await walk.run(phase, progress) }
       programs += walk.programs
+      ends += 1
       let found = zip(walk.losses ?? [Float](repeating: 0, count: regions.count), walk.paths).map { ($0, $1) }
       best = best.isEmpty ? found : zip(best, found).map { $1.loss < $0.loss ? $1 : $0 }
       let agrees = zip(best, regions).allSatisfy { Double($0.loss) < ChainProgram.missPenalty / Double($1.count) }
       if agrees { break }
     }
-    return (best.map(\.path), programs)
+    let work = SearchWork(draws: settings.draws, ends: ends, steps: programs.map(\.steps).reduce(0, +))
+    return (best.map(\.path), programs, work)
   }
 
   /// How much the outputs depend on every gate, where scores begin in that order.

@@ -75,7 +75,7 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// The most times that the search settles, each time from the state in which its branches were decided on and with
   /// other noise on the scores: small differences decide about many gates in between, and the best end counts. No more
   /// ends are tried once one gives the network's own class for every sample.
-  public var ends: Int = 4
+  public var ends: Int = 3
   /// The standard deviation of that noise, in temperatures.
   public var endNoise: Float = 0.5
   /// Snapshots of the scores along the path.
@@ -117,8 +117,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   var branchSteps: Int { min(max(Int(branchEnd * Double(steps)), 0), softSteps) }
   /// Steps in which the temperature falls.
   var coolingSteps: Int { max(Int(coolingEnd * Double(steps)), 1) }
-  /// Whether the best step of a search is known: its last phase judges steps.
-  var isJudged: Bool { straightSteps > 0 }
+  /// The most times that the search settles: once where no phase judges steps, so that no end is known to be the best.
+  var mostEnds: Int { straightSteps > 0 ? max(ends, 1) : 1 }
   /// What a search runs, one after the other.
   var phases: [ChainProgram.Phase] {
     var begin = 0

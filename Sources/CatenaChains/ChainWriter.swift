@@ -123,7 +123,8 @@ extension ChainWriter {
     return ChainManifest(
       catenaVersion: origin.version,
       model: .init(file: origin.modelFile, sha256: network.model.sha256 ?? ""),
-      preprocessing: origin.preprocessing, device: origin.device, settings: result.settings, request: result.request,
+      preprocessing: origin.preprocessing, device: origin.device, settings: result.settings, work: result.work,
+      request: result.request,
       met: result.isMet,
       region: .init(name: result.region.name, samples: result.region.sampleNames),
       layers: contents.layers, blocks: contents.blocks, size: contents.size,

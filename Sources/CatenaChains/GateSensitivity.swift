@@ -74,7 +74,7 @@ package struct GateSensitivity {
           sums[region].add(gradients.map(Double.init))
         }
       }
-      for region in dense.indices { information[region].add(sums[region].map { $0 * $0 }) }
+      for region in dense.indices { information[region].add(sums[region].map { $0 * $0 / Double(draws) }) }
       progress(draw + 1)
     }
     return information

@@ -33,7 +33,7 @@ package struct RegionBatches: Sendable {
   let unitCount: Int
   let blockCount: Int
   /// The number of samples per run, of all regions together.
-  let samplesPerRun: Int
+  package let samplesPerRun: Int
   /// The regions as they are, in as many parts as they need; then each set of variants.
   private var sets: [[Batch]]
 

@@ -1,6 +1,16 @@
 import Foundation
 import Logging
 
+/// What a search did.
+public struct SearchWork: Sendable, Hashable, Codable {
+  /// Passes back for the gates' sensitivities, each about as long as a step.
+  public var draws: Int
+  /// Times that it settled.
+  public var ends: Int
+  /// Steps, of all ends together.
+  public var steps: Int
+}
+
 /// What one program of a search was, and the time it took.
 package struct ProgramRecord: Sendable, Hashable {
   /// Its gates.

@@ -162,7 +162,9 @@ struct CompactionTests {
     settings.steps = steps
     settings.deadGate = deadGate
     let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
-    let (paths, programs) = try await search.paths(of: [region], dense: [dense], variants: [], keep: [0.25]) { _ in }
+    let (paths, programs, _) = try await search.paths(
+      of: [region], dense: [dense], variants: [], keep: [0.25]
+    ) { _ in }
     let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(paths[0].last))
     let logits = try await evaluator.binaryLogits(of: region, selection)
     return (Fidelity(dense: dense, chain: logits), programs)

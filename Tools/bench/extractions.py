@@ -69,7 +69,8 @@ def measure(words, regions, peer, rounds):
     ours, ours_processor, theirs, theirs_processor, peaks, found = [], [], [], [], [], []
     for _ in range(rounds):
         seconds, processor, peak, output = timed(words)
-        steps = output["settings"]["steps"] if regions == 1 else output["steps"]
+        # The passes for sensitivities take the peer as long as its steps.
+        steps = output["work"]["steps"] + output["work"]["draws"] if regions == 1 else output["steps"]
         found = [output["fidelity"]["binary"]] if regions == 1 else output["regions"]
         ours.append(seconds / regions)
         ours_processor.append(processor / regions)

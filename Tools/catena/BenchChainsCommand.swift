@@ -60,7 +60,8 @@ extension BenchCommand {
       try Output.json(
         Report(
           seconds: start.duration(to: .now) / .seconds(1), processorSeconds: processorSeconds() - processor,
-          steps: results.first?.settings.steps ?? settings.steps, threads: engine.backend.device.threads,
+          steps: results.map { $0.work.steps + $0.work.draws }.reduce(0, +) / max(results.count, 1),
+          threads: engine.backend.device.threads,
           regions: results.map { result in
             Report.Region(
               kept: result.point.keptFraction, agreement: result.point.binary.agreement,
