@@ -135,7 +135,6 @@ struct OpenCLTests {
     var settings = ChainSettings()
     settings.steps = 60
     settings.initialNoise = 0.3
-    settings.firstTemperature = 1
     settings.lastTemperature = 0.2
     settings.branchEnd = 0.2
     settings.straightPart = 0
