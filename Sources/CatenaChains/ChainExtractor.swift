@@ -150,7 +150,8 @@ public struct ChainExtractor: Sendable {
     }.result
   }
 
-  /// The path of every region, and what it took. Regions share one program unless the network's own batch does not divide into them.
+  /// The path of every region, and what it took. Regions share one program unless the network's own batch does not divide
+  /// into them.
   private func optimize(
     _ regions: [Region], dense: [[[Float]]], variants: [RegionVariants], request: ChainRequest,
     _ settings: ChainSettings, progress: @Sendable (ChainProgress) -> Void

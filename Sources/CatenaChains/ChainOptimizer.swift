@@ -217,9 +217,10 @@ package struct OptimizerState: Sendable {
     return (low + high) / 2
   }
 
-  /// Adds noise to the units' scores, the same for every region.
+  /// Adds noise to the units' scores, in temperatures, the same for every region.
+  /// - Precondition: Steps were made.
   mutating func disturb(by noise: Float, seed: UInt64) {
-    guard clock.count == 3 else { return }
+    precondition(clock.count == 3, "a state before the first step has no temperature")
     var generator = SeededGenerator(seed: seed)
     let row = (0..<unitCount).map { _ in noise * Float(generator.normal()) }
     for (region, temperature) in clock[2].floats.enumerated() {

@@ -68,8 +68,8 @@ package struct ChainProgram {
   /// Carried: the loss of that step, R x 1; the largest finite number as long as there is none, `nil` before the straight
   /// phase.
   package let lowestLoss: ValueID?
-  /// What a region's loss grows by where all its samples are given another class than the network's: one sample counts for more than any
-  /// divergence.
+  /// What a region's loss grows by where all its samples are given another class than the network's: one sample counts for
+  /// more than any divergence.
   package static let missPenalty = 1000.0
   /// Output: the gates alpha of the last run, R x B; `nil` without blocks.
   package let blockGates: ValueID?

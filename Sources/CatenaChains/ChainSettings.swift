@@ -38,9 +38,9 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// Where block scores start, before the sigmoid.
   public var initialBlockScore: Float = 3
   /// Draws from which the gates' sensitivities are estimated, whose order unit scores begin in; each takes about as long as a
-  /// step. With 16 of them and a first temperature of 0.3 the divergence of ResNet-50's gated network was a fifth on the way
-  /// to a twentieth of its units, but chains were not reliably better (see <doc:HowScoresBecomeChains>). 0 for scores that
-  /// begin alike.
+  /// step. With 16 of them and a first temperature of 0.3 the divergence of ResNet-50's gated network fell to a seventh at
+  /// 30 % of its units and to a half at 5 %, but chains were not reliably better (see <doc:HowScoresBecomeChains>). 0 for
+  /// scores that begin alike.
   public var draws: Int = 0
   /// How far apart scores begin, in widths of the first step's sigmoids: at 1 the gates of a first step with half of the
   /// units are spread evenly over 0 to 1.
@@ -119,8 +119,9 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   var branchSteps: Int { min(max(Int(branchEnd * Double(steps)), 0), softSteps) }
   /// Steps in which the temperature falls.
   var coolingSteps: Int { max(Int(coolingEnd * Double(steps)), 1) }
-  /// The most times that the search settles: once where no phase judges steps, so that no end is known to be the best.
-  var mostEnds: Int { straightSteps > 0 ? max(ends, 1) : 1 }
+  /// The most times that the search settles: once where no phase judges steps, so that no end is known to be the best, and
+  /// where no phase comes before, to whose state the search could go back.
+  var mostEnds: Int { straightSteps > 0 && branchSteps > 0 ? max(ends, 1) : 1 }
   /// What a search runs, one after the other.
   var phases: [ChainProgram.Phase] {
     var begin = 0

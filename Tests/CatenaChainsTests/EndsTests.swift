@@ -36,10 +36,16 @@ struct EndsTests {
     #expect(soft.work.ends == 1)
   }
 
+  @Test("without a phase to go back to the end of there is one end")
+  func unbegun() async throws {
+    let settled = try await searched(keep: 0.03, ends: 3, branchEnd: 0)
+    #expect(settled.work.ends == 1)
+  }
+
   /// A search for a part of ResNet-20's units in a hundred steps, branches settled on after 40: the fidelity of its last
   /// chain, the divergence at each end, and the steps of its snapshots.
   private func searched(
-    keep: Double, ends: Int, straightPart: Double = 0.15
+    keep: Double, ends: Int, straightPart: Double = 0.15, branchEnd: Double = 0.4
   ) async throws -> (fidelity: Fidelity, work: SearchWork, divergences: [Double], steps: [Int]) {
     let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
     let region = try ShippedNetwork.resnet20.region(Array(0..<20))
@@ -49,6 +55,7 @@ struct EndsTests {
     settings.steps = 100
     settings.ends = ends
     settings.straightPart = straightPart
+    settings.branchEnd = branchEnd
     let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
     var divergences: [Double] = []
     let (paths, _, work) = try await search.paths(
