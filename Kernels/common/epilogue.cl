@@ -71,3 +71,56 @@ inline void epilogue(floatv value, int row, int column, int columns, int lanes, 
   else if (store0)
     store_lanes(value, store0 + row * columns + column, lanes);
 }
+
+#if BLOCKS > 1
+
+// A stage of BLOCKS vectors of a row that lie together. On a core it takes longer to ask what a stage does than to do it
+// where that is short: then it is asked once for them all.
+inline __attribute__((always_inline)) void epilogue_stage_of_blocks(
+    floatv *values, int kind, int function, float a, float b, const global float *operand, int row, int column,
+    int columns, int rows_per_region, int channels) {
+  const bool is_row_of_operand = kind == STAGE_FULL || kind == STAGE_CHANNEL;
+  const int operand_row = kind == STAGE_CHANNEL ? row / rows_per_region : row;
+  const global float *others = operand + operand_row * columns + column;
+  if (kind == STAGE_UNARY && function == UNARY_RELU) {
+#pragma unroll
+    for (int i = 0; i < BLOCKS; ++i) values[i] = values[i] > (floatv)(0.0f) ? values[i] : (floatv)(0.0f);
+  } else if (is_row_of_operand && function == BINARY_ADD) {
+#pragma unroll
+    for (int i = 0; i < BLOCKS; ++i) values[i] += a * load_lanes(others + i * LANES, LANES);
+  } else if (is_row_of_operand && function == BINARY_MULTIPLY) {
+#pragma unroll
+    for (int i = 0; i < BLOCKS; ++i) values[i] *= load_lanes(others + i * LANES, LANES);
+  } else {
+#pragma unroll 1
+    for (int i = 0; i < BLOCKS; ++i) {
+      values[i] = epilogue_stage(
+          values[i], kind, function, a, b, operand, row, column + i * LANES, columns, rows_per_region, channels, LANES);
+    }
+  }
+}
+
+inline void store_blocks(const floatv *values, global float *target) {
+#pragma unroll
+  for (int i = 0; i < BLOCKS; ++i) store_lanes(values[i], target + i * LANES, LANES);
+}
+
+#define EPILOGUE_STAGE_OF_BLOCKS(index, next, a, b)                                                            \
+  if (kinds.s##index != STAGE_NONE) {                                                                           \
+    epilogue_stage_of_blocks(                                                                                   \
+        values, kinds.s##index, functions.s##index, a, b, operand##index, row, column, columns,               \
+        rows_per_region.s##index, channels);                                                                    \
+    if (store##next) store_blocks(values, store##next + row * columns + column);                               \
+  }
+
+// Everything behind BLOCKS vectors, in place.
+inline __attribute__((always_inline)) void epilogue_of_blocks(
+    floatv *values, int row, int column, int columns, EPILOGUE_PARAMETERS) {
+  if (store0) store_blocks(values, store0 + row * columns + column);
+  EPILOGUE_STAGE_OF_BLOCKS(0, 1, parameters.s0, parameters.s1)
+  EPILOGUE_STAGE_OF_BLOCKS(1, 2, parameters.s2, parameters.s3)
+  EPILOGUE_STAGE_OF_BLOCKS(2, 3, parameters.s4, parameters.s5)
+  EPILOGUE_STAGE_OF_BLOCKS(3, 4, parameters.s6, parameters.s7)
+}
+
+#endif

@@ -82,3 +82,32 @@ inline float sum_of_lanes(floatv value) {
   for (int lane = 0; lane < LANES; ++lane) sum += values[lane];
   return sum;
 }
+
+// sums[row] += a[row * pitch + k * step] * b[k * stride + lane] for PIXELS rows, over `count` steps k. Rows share pointers
+// by four: offsets of their own are more than a core has registers for.
+inline void add_products(
+    floatv *sums, const global float *a, long pitch, long step, const global float *b, long stride, int count) {
+  const global float *fours[(PIXELS + 3) / 4];
+#pragma unroll
+  for (int four = 0; four < (PIXELS + 3) / 4; ++four) fours[four] = a + four * 4 * pitch;
+  for (int k = 0; k < count; ++k) {
+    const floatv factor = JOIN(vload, LANES)(0, b);
+#pragma unroll
+    for (int row = 0; row < PIXELS; ++row) sums[row] += fours[row / 4][row % 4 * pitch] * factor;
+#pragma unroll
+    for (int four = 0; four < (PIXELS + 3) / 4; ++four) fours[four] += step;
+    b += stride;
+  }
+}
+
+// The same for rows that lie anywhere, with offsets that may be the same.
+inline void add_products_at(
+    floatv *sums, const global float *a, const int *rows, long step, const global float *b, long stride, int count) {
+  for (int k = 0; k < count; ++k) {
+    const floatv factor = JOIN(vload, LANES)(0, b);
+#pragma unroll
+    for (int row = 0; row < PIXELS; ++row) sums[row] += a[rows[row]] * factor;
+    a += step;
+    b += stride;
+  }
+}

@@ -71,20 +71,28 @@ kernel WORK_GROUP void convolution(CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) 
             (((sample * input.s0 + in_plane) * input.s1 + in_row) * input.s2 + in_column) * input.s3 +
             group * group_inputs;
         if (pixels == PIXELS && in_column >= 0 && in_column + (PIXELS - 1) * along.s0 < input.s2) {
-          for (int c = 0; c < group_inputs; ++c) {
-            const floatv factor = JOIN(vload, LANES)(c, factors);
-#pragma unroll
-            for (int pixel = 0; pixel < PIXELS; ++pixel) sums[pixel] += data[base + pixel * pitch + c] * factor;
-          }
+          add_products(sums, data + base, pitch, 1, factors, LANES, group_inputs);
         } else {
+          // Where some read outside they read what another does, and forget it.
+          int inside = -1;
+          for (int pixel = 0; pixel < pixels && inside < 0; ++pixel) {
+            const int column = in_column + pixel * along.s0;
+            if (column >= 0 && column < input.s2) inside = pixel;
+          }
+          if (inside < 0) continue;
+          floatv kept[PIXELS];
+          int offsets[PIXELS];
+          bool is_inside[PIXELS];
 #pragma unroll
           for (int pixel = 0; pixel < PIXELS; ++pixel) {
             const int column = in_column + pixel * along.s0;
-            if (pixel < pixels && column >= 0 && column < input.s2) {
-              for (int c = 0; c < group_inputs; ++c)
-                sums[pixel] += data[base + pixel * pitch + c] * JOIN(vload, LANES)(c, factors);
-            }
+            is_inside[pixel] = pixel < pixels && column >= 0 && column < input.s2;
+            offsets[pixel] = (is_inside[pixel] ? pixel : inside) * pitch;
+            kept[pixel] = sums[pixel];
           }
+          add_products_at(sums, data + base, offsets, 1, factors, LANES, group_inputs);
+#pragma unroll
+          for (int pixel = 0; pixel < PIXELS; ++pixel) sums[pixel] = is_inside[pixel] ? sums[pixel] : kept[pixel];
         }
       }
     }

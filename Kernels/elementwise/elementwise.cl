@@ -11,6 +11,15 @@ kernel WORK_GROUP void pointwise(
   const int first = (item % parts) * STEP;
   if (row >= extents.s0) return;
   const int last = min(first + STEP, extents.s1);
+#if BLOCKS > 1
+  if (last == first + STEP) {
+    floatv values[BLOCKS];
+#pragma unroll
+    for (int i = 0; i < BLOCKS; ++i) values[i] = load_lanes(data + row * extents.s1 + first + i * LANES, LANES);
+    epilogue_of_blocks(values, row, first, extents.s1, EPILOGUE_ARGUMENTS);
+    return;
+  }
+#endif
   for (int column = first; column < last; column += LANES) {
     const int lanes = min(LANES, extents.s1 - column);
     const floatv value = load_lanes(data + row * extents.s1 + column, lanes);

@@ -4,7 +4,7 @@
 kernel TILE_WORK_GROUP void matrix_multiply_tiled(
     const global float *left, const global float *right,
     const int4 extents,  // batches, rows, columns, inner
-    const int4 strides,  // left: row, inner; right: inner, column
+    const int8 strides,  // left: row, inner; right: inner, column; others of gemm.cl
     const int batch_rank, const int8 batch_extents, const int8 left_batch, const int8 right_batch, const float alpha,
     EPILOGUE_PARAMETERS) {
   DECLARE_TILES;

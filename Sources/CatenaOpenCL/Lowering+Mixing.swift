@@ -186,24 +186,31 @@ extension Lowering {
       let (outputs, inputs) = mapping.isTransposed ? (shape.channels, outer) : (outer, shape.channels)
       let (outputStride, inputStride) =
         mapping.isTransposed ? (taps, shape.channels * taps) : (shape.channels * taps, taps)
-      let lanes = lowering.traits[.convolution].lanes
-      let blocks = dividedUp(outputs, lanes)
-      let target = lowering.addSlot(groups * blocks * taps * inputs * lanes)
-      lowering.willWritePieces(of: target, from: [source])
-      if outputs % lanes != 0 { lowering.fill(target, with: 0) }
-      let blockSize = taps * inputs * lanes
-      let targetStrides = [blocks * blockSize, blockSize, inputs * lanes, lanes, 1]
-      let sourceStrides = [
-        outer * shape.channels * taps, lanes * outputStride, 1, inputStride, outputStride,
-      ]
-      for (first, count, width) in [(0, outputs / lanes, lanes), (outputs / lanes, 1, outputs % lanes)]
-      where count * width > 0 {
-        lowering.copy(
-          from: source, sourceStrides, offset: first * lanes * outputStride, to: target, targetStrides,
-          targetOffset: first * blockSize, [groups, count, taps, inputs, width])
-      }
-      return target
+      return lowering.panels(
+        of: source, extents: [groups, taps, inputs, outputs],
+        strides: [outer * shape.channels * taps, 1, inputStride, outputStride],
+        lanes: lowering.traits[.convolution].lanes)
     }
+  }
+
+  /// A constant whose last axis lies in blocks of lanes, the last of which is filled up with 0: first axis x block x axes
+  /// between x lane.
+  private mutating func panels(of source: SlotID, extents: [Int], strides: [Int], lanes: Int) -> SlotID {
+    let (outer, outputs) = (extents[0], extents[3])
+    let blocks = dividedUp(outputs, lanes)
+    let blockSize = extents[1] * extents[2] * lanes
+    let target = addSlot(outer * blocks * blockSize)
+    willWritePieces(of: target, from: [source])
+    if outputs % lanes != 0 { fill(target, with: 0) }
+    let targetStrides = [blocks * blockSize, blockSize, extents[2] * lanes, lanes, 1]
+    let sourceStrides = [strides[0], lanes * strides[3], strides[1], strides[2], strides[3]]
+    for (first, count, width) in [(0, outputs / lanes, lanes), (outputs / lanes, 1, outputs % lanes)]
+    where count * width > 0 {
+      copy(
+        from: source, sourceStrides, offset: first * lanes * strides[3], to: target, targetStrides,
+        targetOffset: first * blockSize, [outer, count, extents[1], extents[2], width])
+    }
+    return target
   }
 
   // MARK: Matrix products
@@ -289,41 +296,61 @@ extension Lowering {
       if isDone { return }
     }
     let batch = product.batch.collapsed()
-    let (right, rightStrides) = rightFactor(product, node.inputs[1], operands[1])
     let shapes = traits[.gemm]
     let variant: KernelVariant
+    let right: RightFactor
     if let tile = shapes.tile, tile.suits(columns: product.columns) {
       let tiles = batches * tile.count(rows: product.rows, columns: product.columns)
       variant = KernelVariant(kernel: "matrix_multiply_tiled", tiles: tiles, tile)
+      right = rightFactor(product, node.inputs[1], operands[1], lanes: nil)
     } else {
       let workItems = batches * dividedUp(product.rows, shapes.pixels) * dividedUp(product.columns, shapes.lanes)
       variant = KernelVariant(kernel: "matrix_multiply", workItems: workItems)
+      right = rightFactor(product, node.inputs[1], operands[1], lanes: shapes.lanes)
     }
     launch(
       .gemm, variant.kernel,
       [
-        .read(operands[0]), .read(right), .integers([batches, product.rows, product.columns, product.inner]),
-        .integers(product.strides[..<2] + rightStrides),
+        .read(operands[0]), .read(right.slot), .integers([batches, product.rows, product.columns, product.inner]),
+        .integers(padded(product.strides[..<2] + [right.inner, right.column, right.block], with: 0)),
         .integers([batch.extents.count]), .integers(padded(batch.extents, with: 1)),
         .integers(padded(batch.strides[0], with: 0)), .integers(padded(batch.strides[1], with: 0)),
         .floats([product.alpha]),
       ] + epilogue, workItems: variant.workItems, groupSize: variant.groupSize, operations: operations, shape: extents)
   }
 
-  /// The right factor with its columns together where it is a constant that does not lie so, and its strides.
-  private mutating func rightFactor(_ product: MatrixProduct, _ value: ValueID, _ slot: SlotID) -> (SlotID, [Int]) {
-    let strides = Array(product.strides[2...])
-    guard strides[1] != 1, product.batch.count == 1, program.slots[slot.index].isConstant else {
-      return (slot, strides)
-    }
-    let (inner, columns) = (product.inner, product.columns)
-    let key = PackedWeight(weight: value, isTransposed: true, groups: 1, normalization: [], form: .matrix)
+  /// How the right factor of a product lies: the strides of its inner axis, of columns and of as many columns as lanes.
+  private struct RightFactor {
+    var slot: SlotID
+    var inner: Int
+    var column: Int
+    var block: Int
+  }
+
+  /// The right factor of a product; a constant in blocks of lanes for a work-item that walks down one, so that it reads
+  /// memory from front to back, and with its columns together where work-items share tiles (`lanes` is nil).
+  private mutating func rightFactor(
+    _ product: MatrixProduct, _ value: ValueID, _ slot: SlotID, lanes: Int?
+  ) -> RightFactor {
+    let (inner, column) = (product.strides[2], product.strides[3])
+    let asItLies = RightFactor(slot: slot, inner: inner, column: column, block: column * (lanes ?? 0))
+    guard program.slots[slot.index].isConstant, product.batch.strides[1].allSatisfy({ $0 == 0 }),
+      lanes != nil || column != 1
+    else { return asItLies }
+    let key = PackedWeight(
+      weight: value, isTransposed: column != 1, groups: 1, normalization: [],
+      form: lanes == nil ? .matrix : .matrixPanels)
+    let (depth, columns) = (product.inner, product.columns)
     let packed = packed(key) { lowering in
-      let target = lowering.addSlot(inner * columns)
-      lowering.copy(from: slot, strides, to: target, [columns, 1], [inner, columns])
+      if let lanes {
+        return lowering.panels(
+          of: slot, extents: [1, 1, depth, columns], strides: [0, 0, inner, column], lanes: lanes)
+      }
+      let target = lowering.addSlot(depth * columns)
+      lowering.copy(from: slot, [inner, column], to: target, [columns, 1], [depth, columns])
       return target
     }
-    return (packed, [columns, 1])
+    return RightFactor(slot: packed, inner: lanes ?? columns, column: 1, block: depth * (lanes ?? 0))
   }
 
   /// factor * value as a stage behind a matrix product; the value broadcasts to the product.

@@ -318,7 +318,7 @@ struct PackedWeight: Hashable {
   var form = Form.convolution
 
   /// How a packed weight lies.
-  enum Form { case convolution, matrix, tensorCores }
+  enum Form { case convolution, matrix, matrixPanels, tensorCores }
 }
 
 /// The arguments that a strided kernel takes for a collapsed walk: all axes but the innermost, padded to 8.
