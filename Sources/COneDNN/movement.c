@@ -95,6 +95,12 @@ static void copy_rows(const copy_step *step, const char *source, char *destinati
 
 static void copy_share(void *arguments) {
   const copy_step *step = arguments;
+  if (step->rank == 1 && step->strides[SOURCE][0] == 1 && step->strides[DESTINATION][0] == 1) {
+    catena_range share = catena_share(step->elements);
+    int64_t first = share.begin * step->element_bytes;
+    memcpy(step->destination + first, step->source + first, (size_t)((share.end - share.begin) * step->element_bytes));
+    return;
+  }
   int32_t row_axis = step->rank - 2;
   int64_t rows = row_axis >= 0 ? step->extents[row_axis] : 1;
   int64_t chunks = (rows + ROWS_PER_UNIT - 1) / ROWS_PER_UNIT;
@@ -140,10 +146,14 @@ void catena_add_copy(
 
 void catena_copy(
   int32_t rank, const int64_t *extents, const void *source, const int64_t *source_strides, void *destination,
-  const int64_t *destination_strides, int32_t element_bytes
+  const int64_t *destination_strides, int32_t element_bytes, bool by_team
 ) {
   copy_step step = describe_copy(rank, extents, source, source_strides, destination, destination_strides, element_bytes);
-  copy_share(&step);
+  if (by_team) {
+    run_copy(&step);
+  } else {
+    copy_share(&step);
+  }
 }
 
 // MARK: Fill

@@ -106,7 +106,7 @@ final class CompiledProgram: @unchecked Sendable {
   func read(_ value: ValueID) throws(ComputeError) -> Tensor {
     guard let view = views[value] else { throw .mismatch("\(value) is no output and no input of the program") }
     let type = graph.type(value)
-    return Tensor(elementType: type.elementType, shape: type.shape) { bytes in
+    return Tensor(elementType: type.elementType, shape: type.shape, isZeroed: false) { bytes in
       guard let target = bytes.baseAddress, bytes.count > 0 else { return }
       copy(type.shape, address(view), view.strides, target, type.shape.strides, view.storage.byteCount)
     }
@@ -122,7 +122,7 @@ final class CompiledProgram: @unchecked Sendable {
   ) {
     catena_copy(
       Int32(shape.rank), shape.dimensions.map(Int64.init), source, sourceStrides.map(Int64.init), target,
-      targetStrides.map(Int64.init), Int32(elementBytes))
+      targetStrides.map(Int64.init), Int32(elementBytes), true)
   }
 }
 

@@ -183,7 +183,8 @@ final class Lowering {
           guard let source = bytes.baseAddress, bytes.count > 0 else { return }
           catena_copy(
             Int32(converted.shape.rank), converted.shape.dimensions.map(Int64.init), source,
-            converted.shape.strides.map(Int64.init), address, strides.map(Int64.init), Int32(storage.byteCount))
+            converted.shape.strides.map(Int64.init), address, strides.map(Int64.init), Int32(storage.byteCount),
+            false)
         }
       })
   }

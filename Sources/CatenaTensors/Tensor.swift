@@ -14,14 +14,15 @@ public struct Tensor: Sendable {
   /// The number of bytes.
   public var byteCount: Int { shape.elementCount * elementType.byteCount }
 
-  /// A tensor whose bytes `initialize` writes, all of them; they start as zeros, 64-byte aligned.
+  /// A tensor whose bytes `initialize` writes, 64-byte aligned.
+  /// - Parameter isZeroed: whether bytes start as zeros; without that `initialize` writes all of them.
   public init<E: Error>(
-    elementType: ElementType, shape: Shape,
+    elementType: ElementType, shape: Shape, isZeroed: Bool = true,
     initialize: (UnsafeMutableRawBufferPointer) throws(E) -> Void
   ) throws(E) {
     self.elementType = elementType
     self.shape = shape
-    storage = TensorStorage(byteCount: shape.elementCount * elementType.byteCount)
+    storage = TensorStorage(byteCount: shape.elementCount * elementType.byteCount, isZeroed: isZeroed)
     try initialize(storage.bytes)
   }
 
@@ -35,7 +36,7 @@ public struct Tensor: Sendable {
   public init<Element: TensorElement>(_ elements: [Element], shape: Shape) {
     precondition(
       elements.count == shape.elementCount, "\(elements.count) elements do not fill the shape \(shape)")
-    self.init(elementType: Element.elementType, shape: shape) { bytes in
+    self.init(elementType: Element.elementType, shape: shape, isZeroed: false) { bytes in
       elements.withUnsafeBytes { bytes.copyMemory(from: $0) }
     }
   }
@@ -148,9 +149,9 @@ extension Double: TensorElement {
 private final class TensorStorage: @unchecked Sendable {
   let bytes: UnsafeMutableRawBufferPointer
 
-  init(byteCount: Int) {
+  init(byteCount: Int, isZeroed: Bool) {
     bytes = .allocate(byteCount: byteCount, alignment: 64)
-    bytes.initializeMemory(as: UInt8.self, repeating: 0)
+    if isZeroed { bytes.initializeMemory(as: UInt8.self, repeating: 0) }
   }
 
   deinit { bytes.deallocate() }

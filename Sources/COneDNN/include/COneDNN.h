@@ -295,10 +295,10 @@ size_t catena_elementwise_scratch(
 void catena_add_copy(
   catena_program *program, int32_t rank, const int64_t *extents, const void *source, const int64_t *source_strides,
   void *destination, const int64_t *destination_strides, int32_t element_bytes);
-// The same, at once, by the calling thread.
+// The same, at once, by the calling thread or by its team.
 void catena_copy(
   int32_t rank, const int64_t *extents, const void *source, const int64_t *source_strides, void *destination,
-  const int64_t *destination_strides, int32_t element_bytes);
+  const int64_t *destination_strides, int32_t element_bytes, bool by_team);
 // Fills `count` elements with the pattern `value` points to.
 void catena_add_fill(
   catena_program *program, void *destination, int64_t count, const void *value, int32_t element_bytes);
