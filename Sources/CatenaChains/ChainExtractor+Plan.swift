@@ -8,12 +8,10 @@ public struct ExtractionPlan: Sendable, Hashable, Codable {
   public var blocks: Int
   /// Units of the smallest connected chain.
   public var smallestChain: Int
-  /// Optimisation steps of a search that settles once.
+  /// Optimisation steps of a search whose chain finds every sample's class.
   public var steps: Int
-  /// The most times that it settles.
-  public var ends: Int
-  /// Those of its steps that every further time takes.
-  public var stepsOfAnEnd: Int
+  /// The most steps of one whose chain misses samples.
+  public var mostSteps: Int
   /// Samples of the region.
   public var samples: Int
   /// Samples in one run of the step; larger regions take several.
@@ -64,7 +62,7 @@ extension ChainExtractor {
     }
     return ExtractionPlan(
       units: network.sites.unitCount, blocks: network.sites.blocks.count, smallestChain: selector.smallestCount,
-      steps: settings.steps, ends: settings.mostEnds, stepsOfAnEnd: settings.steps - settings.branchSteps,
+      steps: settings.steps, mostSteps: settings.mostSteps,
       samples: region.count, samplesPerRun: step.result.samples,
       samplesPerEvaluation: evaluation.batch, step: step.result.memory, evaluation: evaluation.result,
       limit: limit)

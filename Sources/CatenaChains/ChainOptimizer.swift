@@ -221,10 +221,37 @@ package struct OptimizerState: Sendable {
   /// - Precondition: Steps were made.
   mutating func disturb(by noise: Float, seed: UInt64) {
     precondition(clock.count == 3, "a state before the first step has no temperature")
-    var generator = SeededGenerator(seed: seed)
-    let row = (0..<unitCount).map { _ in noise * Float(generator.normal()) }
+    let row = noiseOfUnits(noise, seed: seed)
     for (region, temperature) in clock[2].floats.enumerated() {
       for unit in row.indices { units[0][region][unit] += temperature * row[unit] }
+    }
+  }
+
+  /// Goes back to a step with noise on the units' scores, the same for every region, and with Adam at rest.
+  mutating func restart(atStep step: Int, noise: Float, seed: UInt64) {
+    clock[0] = Tensor(scalar: Float(step))
+    let row = noiseOfUnits(noise, seed: seed)
+    let rest = [Float](repeating: 0, count: unitCount)
+    for region in units[0].indices {
+      units[0][region] = zip(units[0][region], row).map { $0 + $1 }
+      units[1][region] = rest
+      units[2][region] = rest
+    }
+  }
+
+  private func noiseOfUnits(_ deviation: Float, seed: UInt64) -> [Float] {
+    var generator = SeededGenerator(seed: seed)
+    return (0..<unitCount).map { _ in deviation * Float(generator.normal()) }
+  }
+
+  /// Makes a region's part of another state its own.
+  mutating func take(_ region: Int, from other: OptimizerState) {
+    for index in units.indices { units[index][region] = other.units[index][region] }
+    for index in blocks.indices { blocks[index][region] = other.blocks[index][region] }
+    for index in clock.indices where clock[index].shape.rank > 0 {
+      var rows = clock[index].floats
+      rows[region] = other.clock[index].floats[region]
+      clock[index] = Tensor(rows, shape: clock[index].shape)
     }
   }
 

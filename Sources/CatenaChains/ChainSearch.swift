@@ -16,8 +16,9 @@ package struct ChainSearch {
 
   /// The snapshots of every region along its path, the programs that made them, and what it took.
   ///
-  /// Once branches are decided on, the search goes to its end up to `ChainSettings.ends` times from there; the path of a
-  /// region is that to its best end.
+  /// Once branches are decided on, the search goes to its end up to `ChainSettings.ends` times from there, and after each
+  /// its straight phase runs up to `ChainSettings.restarts` times again from the best one; the path of a region is that to
+  /// its best end.
   package func paths(
     of regions: [Region], dense: [[[Float]]], variants: [RegionVariants], keep: [Double],
     progress: (ChainProgress) -> Void
@@ -30,24 +31,15 @@ package struct ChainSearch {
       search: self, whole: whole, batches: batches,
       state: OptimizerState(network: whole, keep: keep, settings: settings, sensitivities: sensitivities))
     if settings.phases.contains(.soft) { try await trunk.run(.soft, progress) }
-    var best: [(loss: Float, path: [ScoreSnapshot])] = []
-    var programs = trunk.programs
-    var ends = 0
-    for end in 0..<settings.mostEnds {
-      var walk = trunk
-      walk.programs = []
-      walk.stepsBefore = end * (settings.steps - trunk.done)
-      if end > 0 { walk.state.disturb(by: settings.endNoise, seed: settings.seed &+ UInt64(end)) }
-      for phase in settings.phases where phase != .soft { try await walk.run(phase, progress) }
-      programs += walk.programs
-      ends += 1
-      let found = zip(walk.losses ?? [Float](repeating: 0, count: regions.count), walk.paths).map { ($0, $1) }
-      best = best.isEmpty ? found : zip(best, found).map { $1.loss < $0.loss ? $1 : $0 }
-      let agrees = zip(best, regions).allSatisfy { Double($0.loss) < ChainProgram.missPenalty / Double($1.count) }
-      if agrees { break }
+    var ends = SearchEnds(trunk, regions)
+    for _ in 0..<settings.mostEnds {
+      try await ends.settle(progress)
+      for _ in 0..<settings.mostRestarts where !ends.agree { try await ends.restart(progress) }
+      if ends.agree { break }
     }
-    let work = SearchWork(draws: settings.draws, ends: ends, steps: programs.map(\.steps).reduce(0, +))
-    return (best.map(\.path), programs, work)
+    let work = SearchWork(
+      draws: settings.draws, ends: ends.count, restarts: ends.restarts, steps: ends.programs.map(\.steps).reduce(0, +))
+    return (ends.best.paths, ends.programs, work)
   }
 
   /// How much the outputs depend on every gate, where scores begin in that order.
@@ -60,6 +52,70 @@ package struct ChainSearch {
     return try await sensitivity.information(of: batches, dense: dense, draws: settings.draws, seed: settings.seed) {
       progress(ChainProgress(stage: .preparing, completed: $0, total: settings.draws))
     }
+  }
+}
+
+/// The ends that a search has come to.
+private struct SearchEnds {
+  /// The search up to where every end begins.
+  private let trunk: ChainWalk
+  private let regions: [Region]
+  /// The best end of every region.
+  private(set) var best: ChainWalk
+  /// How often the search settled.
+  private(set) var count = 0
+  /// How often its straight phase ran again.
+  private(set) var restarts = 0
+  /// The programs of all of it.
+  private(set) var programs: [ProgramRecord]
+
+  private var settings: ChainSettings { trunk.search.settings }
+
+  init(_ trunk: ChainWalk, _ regions: [Region]) {
+    (self.trunk, self.regions) = (trunk, regions)
+    best = trunk
+    programs = trunk.programs
+  }
+
+  /// Whether the best end of every region gives the network's own class for every sample, or no step was judged.
+  var agree: Bool {
+    guard let losses = best.losses else { return true }
+    return zip(losses, regions).allSatisfy { Double($0) < ChainProgram.missPenalty / Double($1.count) }
+  }
+
+  /// Goes from the trunk to an end, after the first one with noise on the scores.
+  mutating func settle(_ progress: (ChainProgress) -> Void) async throws {
+    var walk = trunk
+    if count > 0 { walk.state.disturb(by: settings.endNoise, seed: settings.seed &+ UInt64(count)) }
+    for phase in settings.phases where phase != .soft { try await run(phase, of: &walk, progress) }
+    if count == 0 { best = walk } else { best.take(from: walk) }
+    count += 1
+  }
+
+  /// Runs the straight phase again, with noise on the scores of the best end.
+  mutating func restart(_ progress: (ChainProgress) -> Void) async throws {
+    var walk = best
+    restarts += 1
+    walk.done = settings.end(of: .settled)
+    // Other noise than that of an end.
+    let seed = settings.seed &+ UInt64(settings.mostEnds + restarts)
+    walk.state.restart(atStep: walk.done, noise: settings.restartNoise, seed: seed)
+    try await run(.straight, of: &walk, progress)
+    // What a path has of the straight phase is its last run.
+    for (region, before) in best.paths.enumerated() {
+      let new = walk.paths[region].dropFirst(before.count)
+      walk.paths[region] = before.filter { $0.step <= settings.end(of: .settled) } + new
+    }
+    best.take(from: walk)
+  }
+
+  private mutating func run(
+    _ phase: ChainProgram.Phase, of walk: inout ChainWalk, _ progress: (ChainProgress) -> Void
+  ) async throws {
+    walk.programs = []
+    walk.stepsBefore = programs.map(\.steps).reduce(0, +) - walk.done
+    try await walk.run(phase, progress)
+    programs += walk.programs
   }
 }
 
@@ -85,6 +141,16 @@ struct ChainWalk {
   init(search: ChainSearch, whole: ChainNetwork, batches: RegionBatches, state: OptimizerState) {
     (self.search, self.whole, self.batches, self.state) = (search, whole, batches, state)
     paths = [[ScoreSnapshot]](repeating: [], count: batches.regionCount)
+  }
+
+  /// Makes the paths and scores of regions that another walk lost less on its own.
+  mutating func take(from other: ChainWalk) {
+    guard let found = other.losses else { return }
+    for (region, loss) in found.enumerated() where loss < losses?[region] ?? .infinity {
+      losses?[region] = loss
+      paths[region] = other.paths[region]
+      state.take(region, from: other.state)
+    }
   }
 
   /// Goes on to the end of a phase.

@@ -80,6 +80,12 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var ends: Int = 3
   /// The standard deviation of that noise, in temperatures.
   public var endNoise: Float = 0.5
+  /// The most times that the straight phase runs again after an end that misses samples, each time from the best chain so
+  /// far and with noise on the scores: chains that differ in a few units at the border of the budget differ by a sample
+  /// or two, and those steps are cheap.
+  public var restarts: Int = 6
+  /// The standard deviation of that noise, in scores.
+  public var restartNoise: Float = 0.1
   /// Snapshots of the scores along the path.
   public var snapshots: Int = 50
   /// A unit or branch whose gate is below this is cut out of the network for the rest of the search; 0 for never.
@@ -122,6 +128,10 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// The most times that the search settles: once where no phase judges steps, so that no end is known to be the best, and
   /// where no phase comes before, to whose state the search could go back.
   var mostEnds: Int { straightSteps > 0 && branchSteps > 0 ? max(ends, 1) : 1 }
+  /// The most times that the straight phase runs again after an end.
+  var mostRestarts: Int { straightSteps > 0 ? max(restarts, 0) : 0 }
+  /// The steps of a search that never finds every sample's class.
+  var mostSteps: Int { branchSteps + mostEnds * (steps - branchSteps + mostRestarts * straightSteps) }
   /// What a search runs, one after the other.
   var phases: [ChainProgram.Phase] {
     var begin = 0

@@ -7,7 +7,9 @@ public struct SearchWork: Sendable, Hashable, Codable {
   public var draws: Int
   /// Times that it settled.
   public var ends: Int
-  /// Steps, of all ends together.
+  /// Times that its straight phase ran again after them.
+  public var restarts: Int
+  /// Steps, of all of these together.
   public var steps: Int
 }
 

@@ -23,16 +23,34 @@ struct EndsTests {
     #expect(often.steps == once.steps, "a path leads to one end")
   }
 
+  @Test("after an end that misses samples the straight phase runs again from the best chain")
+  func restarts() async throws {
+    let once = try await searched(keep: 0.03, ends: 1)
+    try #require(once.fidelity.agreement < 1, "the region is too easy for this test")
+    let again = try await searched(keep: 0.03, ends: 1, restarts: 4)
+    #expect(again.work.ends == 1)
+    #expect(again.work.restarts == 4)
+    #expect(again.work.steps == once.work.steps + 4 * 15)
+    #expect(again.divergences.count == 5)
+    #expect(Set(again.divergences).count > 1)
+    #expect(again.divergences.first == once.divergences.first)
+    #expect(again.fidelity.isBetter(than: once.fidelity))
+    #expect(again.steps == once.steps, "a path has one straight phase")
+    #expect(once.work.restarts == 0)
+  }
+
   @Test("a chain that finds every sample's class ends the search")
   func agreeing() async throws {
-    let easy = try await searched(keep: 0.6, ends: 3)
+    let easy = try await searched(keep: 0.6, ends: 3, restarts: 2)
     #expect(easy.fidelity.agreement == 1)
+    #expect(easy.work.restarts == 0)
     #expect(easy.work.ends == 1)
   }
 
   @Test("without steps that are judged there is one end")
   func unjudged() async throws {
-    let soft = try await searched(keep: 0.03, ends: 3, straightPart: 0)
+    let soft = try await searched(keep: 0.03, ends: 3, restarts: 2, straightPart: 0)
+    #expect(soft.work.restarts == 0)
     #expect(soft.work.ends == 1)
   }
 
@@ -45,7 +63,7 @@ struct EndsTests {
   /// A search for a part of ResNet-20's units in a hundred steps, branches settled on after 40: the fidelity of its last
   /// chain, the divergence at each end, and the steps of its snapshots.
   private func searched(
-    keep: Double, ends: Int, straightPart: Double = 0.15, branchEnd: Double = 0.4
+    keep: Double, ends: Int, restarts: Int = 0, straightPart: Double = 0.15, branchEnd: Double = 0.4
   ) async throws -> (fidelity: Fidelity, work: SearchWork, divergences: [Double], steps: [Int]) {
     let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
     let region = try ShippedNetwork.resnet20.region(Array(0..<20))
@@ -54,6 +72,7 @@ struct EndsTests {
     var settings = ChainSettings()
     settings.steps = 100
     settings.ends = ends
+    settings.restarts = restarts
     settings.straightPart = straightPart
     settings.branchEnd = branchEnd
     let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)

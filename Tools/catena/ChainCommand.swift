@@ -133,16 +133,14 @@ struct ChainCommand: AsyncParsableCommand {
     func bytes(_ name: String, _ part: (MemoryPlan) -> Int) -> [String] {
       [name, Output.bytes(part(plan.step)), Output.bytes(part(plan.evaluation))]
     }
-    let furtherEnds =
-      plan.ends > 1
-      ? "; up to \(plan.ends - 1) times \(plan.stepsOfAnEnd) more until the chain agrees on all of them" : ""
+    let further = plan.mostSteps > plan.steps ? ", up to \(plan.mostSteps) while the chain misses some of them" : ""
     let limit = plan.limit.map { " of \(Output.bytes($0)) allowed" } ?? ""
     try Output.line(
       """
       device      \(engine.description)
       network     \(plan.units) units, \(plan.blocks) residual branches
       smallest    connected chain: \(plan.smallestChain) units
-      search      \(plan.steps) steps on \(plan.samples) samples, \(plan.samplesPerRun) at a time\(furtherEnds)
+      search      \(plan.steps) steps on \(plan.samples) samples, \(plan.samplesPerRun) at a time\(further)
       evaluation  \(plan.samplesPerEvaluation) samples at a time
 
       \(Output.table(
