@@ -53,17 +53,13 @@ extension Operator {
   /// The operator's name in kernel records, with its function.
   var kernelName: String {
     switch self {
-    case .unary(let function): function.kernelName
-    case .unaryGradient(let function): function.kernelName + "Gradient"
+    case .unary(let function): function.name
+    case .unaryGradient(let function): function.name + "Gradient"
     case .binary(let function): String(describing: function)
     case .reduce(let reduce): "reduce-\(reduce.kind)"
     default: name
     }
   }
-}
-
-extension UnaryFunction {
-  fileprivate var kernelName: String { String(String(describing: self).prefix { $0 != "(" }) }
 }
 
 /// Builds the instructions of one pass.
@@ -177,7 +173,7 @@ private struct ElementwisePass {
     let storage = lowering.storage(value)
     let isNarrow =
       program.isInteger ? storage != .int64 && storage != .bool : storage == .float16 || storage == .bfloat16
-    let needsTruth = storage == .bool && node.operation.name == "cast"
+    let needsTruth = if case .cast = node.operation { storage == .bool } else { false }
     if isNarrow || needsTruth { program.append(CATENA_ROUND, slot, slot, type: storage.kernelType) }
   }
 

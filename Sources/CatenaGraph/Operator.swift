@@ -423,11 +423,3 @@ public struct Adam: Sendable, Hashable {
     self.epsilon = epsilon
   }
 }
-
-extension Operator {
-  /// The operator's name in messages, plans and profiles.
-  public var name: String {
-    let description = String(describing: self)
-    return String(description.prefix { $0 != "(" })
-  }
-}

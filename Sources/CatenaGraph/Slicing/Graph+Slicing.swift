@@ -16,9 +16,10 @@ extension Graph {
     let requested = try Zeroing(channels, values: values, in: self)
     var zeroing = requested
     var record = SliceRecord()
-    var graph = removingZeroOperands(zeroing, &record)
+    var rules = nodes.map { $0.axisRules(in: self) }
+    var graph = removingZeroOperands(zeroing, rules, &record)
+    rules = graph.rules(from: rules, of: self)
     while true {
-      let rules = graph.nodes.map { [graph] in $0.axisRules(in: graph) }
       let states = ChannelStates(graph, rules: rules, zeroing: zeroing)
       let plan = CutPlan(graph, rules: rules, states: states)
       let zeros = plan.structuralZeros(for: zeroing)
@@ -30,14 +31,22 @@ extension Graph {
       let explicit = try Zeroing(zeros.impossible, values: zeros.impossibleValues, in: graph)
       zeroing.remove(zeros.impossible, values: zeros.impossibleValues)
       let inserted = try graph.insertingFactors(explicit)
+      rules = inserted.graph.rules(from: rules, of: graph)
       graph = inserted.graph
       record.factors += inserted.factors
     }
   }
 
+  /// What the nodes demand of cuts. Those that were in `earlier`, whose rules are known, at most read other values of the
+  /// same types.
+  private func rules(from known: [AxisRules], of earlier: Graph) -> [AxisRules] {
+    let indices = earlier.producers()
+    return nodes.map { node in indices[node.outputs[0]].map { known[$0] } ?? node.axisRules(in: self) }
+  }
+
   /// The graph without the sums whose one operand is zero: their readers read the other operand.
-  private func removingZeroOperands(_ zeroing: Zeroing, _ record: inout SliceRecord) -> Graph {
-    let states = ChannelStates(self, rules: nodes.map { $0.axisRules(in: self) }, zeroing: zeroing)
+  private func removingZeroOperands(_ zeroing: Zeroing, _ rules: [AxisRules], _ record: inout SliceRecord) -> Graph {
+    let states = ChannelStates(self, rules: rules, zeroing: zeroing)
     var replaced: [ValueID: ValueID] = [:]
     var kept: [Node] = []
     for node in nodes {

@@ -236,15 +236,18 @@ struct SliceBuilder {
 extension AxisRules {
   /// The operands' indices that the rules link to an index of a result.
   func sources(axis: Int, index: Int, output: Int = 0) -> [(input: Int, axis: Int, index: Int)] {
-    links.flatMap { link -> [(input: Int, axis: Int, index: Int)] in
-      if link.to == .output(axis, of: output), case .input(let input) = link.from.operand {
-        return link.map.sources[index].map { [(input, link.from.axis, $0)] } ?? []
+    var found: [(input: Int, axis: Int, index: Int)] = []
+    let place = Place.output(axis, of: output)
+    for link in links {
+      if link.to == place, case .input(let input) = link.from.operand {
+        if let source = link.map.sources[index] { found.append((input, link.from.axis, source)) }
+      } else if link.from == place, case .input(let input) = link.to.operand {
+        for (target, source) in link.map.sources.enumerated() where source == index {
+          found.append((input, link.to.axis, target))
+        }
       }
-      if link.from == .output(axis, of: output), case .input(let input) = link.to.operand {
-        return link.map.fibers[index].map { (input, link.to.axis, $0) }
-      }
-      return []
     }
+    return found
   }
 }
 
