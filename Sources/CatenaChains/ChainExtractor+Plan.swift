@@ -62,7 +62,7 @@ extension ChainExtractor {
     }
     return ExtractionPlan(
       units: network.sites.unitCount, blocks: network.sites.blocks.count, smallestChain: selector.smallestCount,
-      steps: settings.steps, mostSteps: settings.mostSteps,
+      steps: settings.steps, mostSteps: settings.mostSteps * (request.budget == nil ? max(settings.searches, 1) : 1),
       samples: region.count, samplesPerRun: step.result.samples,
       samplesPerEvaluation: evaluation.batch, step: step.result.memory, evaluation: evaluation.result,
       limit: limit)

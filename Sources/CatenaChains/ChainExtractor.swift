@@ -76,7 +76,7 @@ public struct ChainExtractor: Sendable {
     for regions: [Region], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void = { _ in }
   ) async throws -> [ChainResult] {
     guard !regions.isEmpty else { throw ChainError.mismatch("no region is given") }
-    guard settings.steps > 0, settings.batch > 0, settings.curvePoints > 0 else {
+    guard settings.steps > 0, settings.batch > 0, settings.curvePoints > 0, settings.searches > 0 else {
       throw ChainError.mismatch("a search needs at least one step, one sample per step and one point of the curve")
     }
     try check(request)
@@ -86,12 +86,15 @@ public struct ChainExtractor: Sendable {
       for region in regions { try check(region) }
       return try await sideBySide(regions, on: lanes.map { lane($0, of: lanes.count) }, request, progress)
     }
-    return try await together(regions, request: request, progress: progress)
+    guard let budget = request.budget else { return try await smallest(regions, request, progress) }
+    return try await together(
+      regions, request: request, sizes: regions.map { _ in aim(budget) }, progress: progress)
   }
 
   /// The chains of all regions from programs that they share.
-  private func together(
-    _ regions: [Region], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void
+  /// - Parameter sizes: the part of the units that each region's search heads for.
+  func together(
+    _ regions: [Region], request: ChainRequest, sizes: [Double], progress: @Sendable (ChainProgress) -> Void
   ) async throws -> [ChainResult] {
     let log = ExtractionLog()
     let (evaluator, dense) = try await log.timed("dense network") { try await evaluated(regions) }
@@ -101,7 +104,8 @@ public struct ChainExtractor: Sendable {
       downTo: network.model.fixedBatch == nil ? regions.count : self.settings.batch, options
     ) { batch in
       try await optimize(
-        regions, dense: dense, variants: variants, request: request, self.settings.with(batch: batch),
+        regions, dense: dense, variants: variants, sizes: sizes,
+        agreement: request.budget == nil ? request.leastAgreement : nil, self.settings.with(batch: batch),
         progress: progress)
     }
     let settings = self.settings.with(batch: batch)
@@ -112,7 +116,7 @@ public struct ChainExtractor: Sendable {
         selector: selector,
         region: region, dense: dense[index], settings: settings)
       let curve = try await log.timed("curve") {
-        try await evaluation.curve(along: searches[index].path, request: request) { completed, total in
+        try await evaluation.curve(along: searches[index].path, size: sizes[index]) { completed, total in
           progress(
             ChainProgress(
               stage: .evaluating, completed: index * total + completed, total: regions.count * total))
@@ -153,7 +157,7 @@ public struct ChainExtractor: Sendable {
   /// The path of every region, and what it took. Regions share one program unless the network's own batch does not divide
   /// into them.
   private func optimize(
-    _ regions: [Region], dense: [[[Float]]], variants: [RegionVariants], request: ChainRequest,
+    _ regions: [Region], dense: [[[Float]]], variants: [RegionVariants], sizes: [Double], agreement: Double?,
     _ settings: ChainSettings, progress: @Sendable (ChainProgress) -> Void
   ) async throws -> [(path: [ScoreSnapshot], work: SearchWork)] {
     let isShared = network.model.fixedBatch.map { $0.isMultiple(of: regions.count) } ?? true
@@ -161,10 +165,11 @@ public struct ChainExtractor: Sendable {
     var searches: [(path: [ScoreSnapshot], work: SearchWork)] = []
     for group in groups {
       let done = group.lowerBound / group.count * settings.steps
-      let search = ChainSearch(network: network, backend: backend, options: options, settings: settings)
+      let search = ChainSearch(
+        network: network, backend: backend, options: options, settings: settings, agreement: agreement ?? 1)
       let found = try await search.paths(
         of: Array(regions[group]), dense: Array(dense[group]), variants: variants.map { $0.part(group) },
-        keep: [Double](repeating: aim(of: request), count: group.count)
+        keep: Array(sizes[group])
       ) { state in
         var state = state
         if state.stage == .optimizing {
@@ -196,10 +201,9 @@ public struct ChainExtractor: Sendable {
     return sets
   }
 
-  /// The fraction of units that the path heads for.
-  private func aim(of request: ChainRequest) -> Double {
-    let smallest = Double(selector.smallestCount) / Double(network.sites.unitCount)
-    return max(request.budget.map { min($0, 1) } ?? settings.smallestFraction, smallest)
+  /// The part of the units that a search heads for where so many are allowed.
+  func aim(_ fraction: Double) -> Double {
+    max(min(fraction, 1), Double(selector.smallestCount) / Double(network.sites.unitCount))
   }
 
   func check(_ request: ChainRequest) throws(ChainError) {

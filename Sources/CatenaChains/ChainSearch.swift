@@ -8,10 +8,15 @@ package struct ChainSearch {
   let backend: any Backend
   let options: CompileOptions
   let settings: ChainSettings
+  /// The part of a region's samples whose class a chain has to give for the search to be content with it.
+  let agreement: Double
 
   /// A search on `network`.
-  package init(network: ChainNetwork, backend: any Backend, options: CompileOptions, settings: ChainSettings) {
+  package init(
+    network: ChainNetwork, backend: any Backend, options: CompileOptions, settings: ChainSettings, agreement: Double = 1
+  ) {
     (self.network, self.backend, self.options, self.settings) = (network, backend, options, settings)
+    self.agreement = agreement
   }
 
   /// The snapshots of every region along its path, the programs that made them, and what it took.
@@ -38,7 +43,8 @@ package struct ChainSearch {
       if ends.agree { break }
     }
     let work = SearchWork(
-      draws: settings.draws, ends: ends.count, restarts: ends.restarts, steps: ends.programs.map(\.steps).reduce(0, +))
+      searches: 1, draws: settings.draws, ends: ends.count, restarts: ends.restarts,
+      steps: ends.programs.map(\.steps).reduce(0, +))
     return (ends.best.paths, ends.programs, work)
   }
 
@@ -77,10 +83,14 @@ private struct SearchEnds {
     programs = trunk.programs
   }
 
-  /// Whether the best end of every region gives the network's own class for every sample, or no step was judged.
+  /// Whether the best end of every region gives the network's own class for as many samples as are asked for, or no step
+  /// was judged.
   var agree: Bool {
     guard let losses = best.losses else { return true }
-    return zip(losses, regions).allSatisfy { Double($0) < ChainProgram.missPenalty / Double($1.count) }
+    return zip(losses, regions).allSatisfy { loss, region in
+      let missed = ((1 - trunk.search.agreement) * Double(region.count) + 1e-9).rounded(.down)
+      return Double(loss) < ChainProgram.missPenalty * (missed + 1) / Double(region.count)
+    }
   }
 
   /// Goes from the trunk to an end, after the first one with noise on the scores.

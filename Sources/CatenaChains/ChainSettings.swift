@@ -107,7 +107,11 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var batch: Int = 32
   /// Points of the sparsity-fidelity curve between everything and the smallest connected chain.
   public var curvePoints: Int = 14
-  /// The smallest part of the units that the search heads for when an agreement is asked for.
+  /// The most searches, each at another size, for the smallest chain of an agreement that is asked for.
+  public var searches: Int = 6
+  /// The part of the units that the first of them heads for.
+  public var firstFraction: Double = 0.1
+  /// The smallest part of the units that one of them heads for.
   public var smallestFraction: Double = 0.02
   /// Seed of everything random.
   public var seed: UInt64 = 0

@@ -10,28 +10,22 @@ struct CurveEvaluation {
   let settings: ChainSettings
 
   /// The curve: the chains that the scores themselves mark at every snapshot, the largest scores at a grid of sizes, and
-  /// more chains around the request.
+  /// more chains of the size that the search headed for.
   func curve(
-    along path: [ScoreSnapshot], request: ChainRequest, progress: (Int, Int) -> Void
+    along path: [ScoreSnapshot], size: Double, progress: (Int, Int) -> Void
   ) async throws -> ChainCurve {
     var candidates = path.flatMap { snapshot in
       BranchRepair.allCases.map { (selector.hardChain(of: snapshot, $0), snapshot.step) }
     }
-    let counts = gridCounts(request)
-    for count in counts {
+    for count in gridCounts {
       candidates.append(contentsOf: chains(of: count, along: path, alternatives: 1))
       candidates.append(contentsOf: survivors(count, along: path))
     }
-    if let fraction = request.budget {
-      let budget = Int((fraction * Double(unitCount)).rounded(.down))
-      candidates.append(contentsOf: chains(of: budget, along: path, alternatives: 16))
-    }
+    let budget = max(Int((size * Double(unitCount)).rounded(.down)), selector.smallestCount)
+    candidates.append(contentsOf: chains(of: budget, along: path, alternatives: 16))
     var tried: Set<[Bool]> = []
     candidates = candidates.filter { tried.insert($0.0.units).inserted }
-    var found = try await evaluated(candidates) { progress($0, candidates.count) }
-    if case .agreement(let fraction) = request {
-      found += try await refinement(of: found, fraction: fraction, along: path)
-    }
+    let found = try await evaluated(candidates) { progress($0, candidates.count) }
     let itself = Fidelity(dense: dense, chain: dense)
     let everything = ChainPoint(selection: selector.everything, binary: itself, soft: itself, step: nil)
     return ChainCurve(points: [everything] + (try await points(worthReporting(found))))
@@ -64,7 +58,7 @@ struct CurveEvaluation {
   private var unitCount: Int { selector.everything.units.count }
 
   /// Sizes from everything to the smallest connected chain, evenly spread on a logarithmic scale.
-  private func gridCounts(_ request: ChainRequest) -> [Int] {
+  private var gridCounts: [Int] {
     let largest = Double(unitCount)
     let smallest = Double(selector.smallestCount)
     return (1...settings.curvePoints).map { index in
@@ -108,28 +102,6 @@ struct CurveEvaluation {
   private func distance(of snapshot: ScoreSnapshot, from count: Int) -> Double {
     let own = max(selector.hardChain(of: snapshot).keptCount, 1)
     return abs(log(Double(own) / Double(count)))
-  }
-
-  /// Halves the gap between the smallest faithful chain and the next smaller one that was tried.
-  private func refinement(
-    of candidates: [Candidate], fraction: Double, along path: [ScoreSnapshot]
-  ) async throws -> [Candidate] {
-    var faithful = candidates.filter { $0.binary.agreement >= fraction }.map(\.count).min() ?? unitCount
-    var failing = candidates.map(\.count).filter { $0 < faithful }.max() ?? selector.smallestCount
-    var result: [Candidate] = []
-    while faithful - failing > max(1, unitCount / 200) {
-      let middle = (faithful + failing) / 2
-      var isFound = false
-      for chain in chains(of: middle, along: path, alternatives: 2) where !isFound {
-        let logits = try await evaluator.whole.binaryLogits(of: region, chain.0)
-        let candidate = Candidate(
-          selection: chain.0, step: chain.1, binary: Fidelity(dense: dense, chain: logits))
-        result.append(candidate)
-        isFound = candidate.binary.agreement >= fraction
-      }
-      if isFound { faithful = middle } else { failing = middle }
-    }
-    return result
   }
 
   private func evaluated(
