@@ -111,7 +111,8 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   /// the newest entry of that kernel and group size. Where a larger launch begins while smaller ones of other queues, of
   /// whichever context, are under way, the count falls below what is in use: PoCL breaks off with the assertion
   /// `ref_count > 0`, or unloads a kernel that runs where more than 128 entries are in the list. A queue that is in order
-  /// has one launch under way, whose entry is the newest.
+  /// has one launch under way, whose entry is the newest. A program that is asked for its binary enters its kernels anew,
+  /// unused: whichever of them runs then, in any context that built the same text, breaks off when it ends.
   package static func confusesLaunches(platform: String, version: String) -> Bool {
     guard platform == pocl else { return false }
     // Such as "OpenCL 3.0 PoCL 3.1+debian  Linux, None+Asserts"; what names no release may be an old one.

@@ -25,6 +25,21 @@ package struct Driver: Sendable {
   package var buildLog: @Sendable (cl_program, cl_device_id) -> String = { program, device in
     text { clGetProgramBuildInfo(program, device, cl_program_build_info(CL_PROGRAM_BUILD_LOG), $0, $1, $2) }
   }
+  /// A program as the driver can take it back (`CL_PROGRAM_BINARIES`); `nil` where it has no such form.
+  package var programBinary: @Sendable (cl_program) -> [UInt8]? = { program in
+    var size = 0
+    let sizes = cl_program_info(CL_PROGRAM_BINARY_SIZES)
+    guard clGetProgramInfo(program, sizes, MemoryLayout<Int>.size, &size, nil) == CL_SUCCESS, size > 0 else {
+      return nil
+    }
+    var bytes = [UInt8](repeating: 0, count: size)
+    let code = bytes.withUnsafeMutableBufferPointer { bytes in
+      var start = bytes.baseAddress
+      let binaries = cl_program_info(CL_PROGRAM_BINARIES)
+      return clGetProgramInfo(program, binaries, MemoryLayout<UnsafeMutablePointer<UInt8>?>.size, &start, nil)
+    }
+    return code == CL_SUCCESS ? bytes : nil
+  }
   /// `clEnqueueNDRangeKernel` in one dimension.
   package var enqueueKernel:
     @Sendable (cl_command_queue, cl_kernel, Int, Int, UnsafeMutablePointer<cl_event?>?) -> cl_int = {

@@ -80,7 +80,7 @@ package final class ProgramCache: Sendable {
     }
     let program = try build(name: name, key)
     statistics.built += 1
-    if let store, let binary = binary(of: program) { store.save(binary, stored) }
+    if let store, let binary = context.driver.programBinary(program.program) { store.save(binary, stored) }
     return program
   }
 
@@ -123,23 +123,5 @@ package final class ProgramCache: Sendable {
       context.driver.buildProgram(program, device.handle.id, options) == CL_SUCCESS
     else { return nil }
     return result
-  }
-
-  /// The program as the driver can take it back; `nil` when it has no such form.
-  private func binary(of program: BuiltProgram) -> [UInt8]? {
-    var size = 0
-    guard
-      clGetProgramInfo(
-        program.program, cl_program_info(CL_PROGRAM_BINARY_SIZES), MemoryLayout<Int>.size, &size, nil) == CL_SUCCESS,
-      size > 0
-    else { return nil }
-    var bytes = [UInt8](repeating: 0, count: size)
-    let code = bytes.withUnsafeMutableBufferPointer { bytes in
-      var start = bytes.baseAddress
-      return clGetProgramInfo(
-        program.program, cl_program_info(CL_PROGRAM_BINARIES), MemoryLayout<UnsafeMutablePointer<UInt8>?>.size, &start,
-        nil)
-    }
-    return code == CL_SUCCESS ? bytes : nil
   }
 }

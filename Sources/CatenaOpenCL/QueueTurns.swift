@@ -6,7 +6,7 @@ import Synchronization
 /// (`DeviceTraits.confusesLaunches`).
 ///
 /// A queue keeps its turn until another one launches, which first waits until everything in the former is done. Where
-/// one queue is in use, nothing ever waits.
+/// one queue is in use, nothing waits but a program that is asked for its binary.
 enum QueueTurns {
   /// The queue that launched last, which is kept alive until another one has its turn.
   private struct Holder: @unchecked Sendable {
@@ -21,6 +21,12 @@ enum QueueTurns {
       holder.withLock { holder in
         let code = pass(to: queue, &holder)
         return code == CL_SUCCESS ? driver.enqueueKernel(queue, kernel, globalSize, groupSize, event) : code
+      }
+    }
+    turning.programBinary = { program in
+      holder.withLock { holder in
+        if let queue = holder.queue, clFinish(queue) != CL_SUCCESS { return nil }
+        return driver.programBinary(program)
       }
     }
     return turning

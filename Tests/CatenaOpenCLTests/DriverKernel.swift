@@ -4,6 +4,7 @@ import CatenaOpenCL
 /// A kernel that a test's driver runs beside the engine's.
 final class DriverKernel: @unchecked Sendable {
   let kernel: cl_kernel
+  let program: cl_program
   let device: cl_device_id
 
   /// - Throws: `Failure` with what the driver returned.
@@ -17,14 +18,20 @@ final class DriverKernel: @unchecked Sendable {
       return clCreateProgramWithSource(context, 1, &text, nil, &code)
     }
     guard let program else { throw Failure(code: code) }
-    defer { clReleaseProgram(program) }
     code = Driver().buildProgram(program, device, "-cl-std=CL1.2")
-    guard code == CL_SUCCESS, let kernel = clCreateKernel(program, name, &code) else { throw Failure(code: code) }
+    guard code == CL_SUCCESS, let kernel = clCreateKernel(program, name, &code) else {
+      clReleaseProgram(program)
+      throw Failure(code: code)
+    }
     self.kernel = kernel
+    self.program = program
     self.device = device
   }
 
-  deinit { clReleaseKernel(kernel) }
+  deinit {
+    clReleaseKernel(kernel)
+    clReleaseProgram(program)
+  }
 
   struct Failure: Error {
     let code: cl_int

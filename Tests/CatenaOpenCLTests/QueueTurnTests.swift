@@ -50,6 +50,33 @@ struct QueueTurnTests {
     }
   }
 
+  /// Nothing runs while a program is asked for its binary: PoCL 3.1 breaks off when a kernel ends whose program, of whichever
+  /// context, was asked meanwhile.
+  @Test func aProgramIsAskedForItsBinaryWhenNothingRuns() async throws {
+    let context = try DeviceUnderTest.backend.context
+    let device = context.device
+    guard DeviceTraits.confusesLaunches(platform: device.platform, version: device.platformVersion) else { return }
+    let handle = context.handle
+    let kernel = try DriverKernel("spin", Self.source, in: handle.context)
+    var code: cl_int = CL_SUCCESS
+    let queue = try #require(clCreateCommandQueue(handle.context, kernel.device, 0, &code))
+    let target = try #require(handle.driver.createBuffer(handle.context, 64, &code))
+    kernel.set(0, to: target)
+    for index in 1...2 { kernel.set(cl_uint(index), to: cl_int(2_000_000)) }
+    var event: cl_event?
+    #expect(handle.driver.enqueueKernel(queue, kernel.kernel, 16, 8, &event) == CL_SUCCESS)
+    clFlush(queue)
+    #expect(handle.driver.programBinary(kernel.program)?.isEmpty == false)
+    var status: cl_int = CL_QUEUED
+    let name = cl_event_info(CL_EVENT_COMMAND_EXECUTION_STATUS)
+    clGetEventInfo(event, name, MemoryLayout<cl_int>.size, &status, nil)
+    #expect(status == CL_COMPLETE)
+    withExtendedLifetime(kernel) {}
+    event.map { _ = clReleaseEvent($0) }
+    clReleaseMemObject(target)
+    clReleaseCommandQueue(queue)
+  }
+
   @Test(arguments: [
     ("OpenCL 1.2 pocl 1.1 None+Asserts, LLVM 6.0.1", true), ("OpenCL 3.0 PoCL 3.1+debian  Linux, None+Asserts", true),
     ("OpenCL 3.0 PoCL 5.0  Linux, Release", true), ("OpenCL 3.0 PoCL 6.0  Linux, Release", false),
