@@ -8,9 +8,10 @@ public struct ExtractionPlan: Sendable, Hashable, Codable {
   public var blocks: Int
   /// Units of the smallest connected chain.
   public var smallestChain: Int
-  /// Optimisation steps of a search whose chain finds every sample's class.
+  /// Optimisation steps of a search whose chain finds every sample's class; where the smallest chain is looked for, those
+  /// to the first one.
   public var steps: Int
-  /// The most steps of one whose chain misses samples.
+  /// The most steps of one.
   public var mostSteps: Int
   /// Samples of the region.
   public var samples: Int
@@ -60,12 +61,28 @@ extension ChainExtractor {
       // One after the other is held, the second one cut to a part of the network: never more than the larger of them.
       return (memory: memory.max { $0.total < $1.total } ?? memory[0], samples: planned.batch)
     }
+    let steps = steps(for: request)
     return ExtractionPlan(
       units: network.sites.unitCount, blocks: network.sites.blocks.count, smallestChain: selector.smallestCount,
-      steps: settings.steps, mostSteps: settings.mostSteps * (request.budget == nil ? max(settings.searches, 1) : 1),
+      steps: steps.least, mostSteps: steps.most,
       samples: region.count, samplesPerRun: step.result.samples,
       samplesPerEvaluation: evaluation.batch, step: step.result.memory, evaluation: evaluation.result,
       limit: limit)
+  }
+}
+
+extension ChainExtractor {
+  /// The steps of a search whose chain finds every sample's class, and the most of one.
+  private func steps(for request: ChainRequest) -> (least: Int, most: Int) {
+    let size = size(for: request)
+    guard settings.hasOtherSizes else { return (settings.steps, settings.mostSteps) }
+    guard request.budget != nil else {
+      let sizes = SizeSearch.most(first: size, smallest: selector.smallestSize, ratio: settings.sizeRatio)
+      return (settings.steps, settings.steps + sizes * SizeWalk.mostTries * SizeWalk.patience * settings.sizeSteps)
+    }
+    let curve = SizeWalk.curveSizes(around: [size], smallest: selector.smallestSize, ratio: settings.sizeRatio)
+    let further = (curve.larger.count + curve.smaller.count) * settings.sizeSteps
+    return (settings.steps + further, settings.mostSteps + further)
   }
 }
 

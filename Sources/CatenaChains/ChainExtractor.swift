@@ -76,8 +76,9 @@ public struct ChainExtractor: Sendable {
     for regions: [Region], request: ChainRequest, progress: @Sendable (ChainProgress) -> Void = { _ in }
   ) async throws -> [ChainResult] {
     guard !regions.isEmpty else { throw ChainError.mismatch("no region is given") }
-    guard settings.steps > 0, settings.batch > 0, settings.curvePoints > 0, settings.searches > 0 else {
-      throw ChainError.mismatch("a search needs at least one step, one sample per step and one point of the curve")
+    guard settings.steps > 0, settings.batch > 0, settings.curvePoints > 0, settings.sizeRatio > 1 else {
+      throw ChainError.mismatch(
+        "a search needs at least one step, one sample per step, one point of the curve and a ratio of sizes above 1")
     }
     try check(request)
     progress(ChainProgress(stage: .preparing, completed: 0, total: 1))
@@ -86,15 +87,12 @@ public struct ChainExtractor: Sendable {
       for region in regions { try check(region) }
       return try await sideBySide(regions, on: lanes.map { lane($0, of: lanes.count) }, request, progress)
     }
-    guard let budget = request.budget else { return try await smallest(regions, request, progress) }
-    return try await together(
-      regions, request: request, sizes: regions.map { _ in aim(budget) }, progress: progress)
+    return try await together(regions, request, progress)
   }
 
   /// The chains of all regions from programs that they share.
-  /// - Parameter sizes: the part of the units that each region's search heads for.
-  func together(
-    _ regions: [Region], request: ChainRequest, sizes: [Double], progress: @Sendable (ChainProgress) -> Void
+  private func together(
+    _ regions: [Region], _ request: ChainRequest, _ progress: @Sendable (ChainProgress) -> Void
   ) async throws -> [ChainResult] {
     let log = ExtractionLog()
     let (evaluator, dense) = try await log.timed("dense network") { try await evaluated(regions) }
@@ -104,9 +102,7 @@ public struct ChainExtractor: Sendable {
       downTo: network.model.fixedBatch == nil ? regions.count : self.settings.batch, options
     ) { batch in
       try await optimize(
-        regions, dense: dense, variants: variants, sizes: sizes,
-        agreement: request.budget == nil ? request.leastAgreement : nil, self.settings.with(batch: batch),
-        progress: progress)
+        regions, dense: dense, variants: variants, request, self.settings.with(batch: batch), progress: progress)
     }
     let settings = self.settings.with(batch: batch)
     var results: [ChainResult] = []
@@ -116,7 +112,7 @@ public struct ChainExtractor: Sendable {
         selector: selector,
         region: region, dense: dense[index], settings: settings)
       let curve = try await log.timed("curve") {
-        try await evaluation.curve(along: searches[index].path, size: sizes[index]) { completed, total in
+        try await evaluation.curve(of: searches[index], size: size(for: request)) { completed, total in
           progress(
             ChainProgress(
               stage: .evaluating, completed: index * total + completed, total: regions.count * total))
@@ -154,22 +150,21 @@ public struct ChainExtractor: Sendable {
     }.result
   }
 
-  /// The path of every region, and what it took. Regions share one program unless the network's own batch does not divide
+  /// What the search found of every region. Regions share one program unless the network's own batch does not divide
   /// into them.
   private func optimize(
-    _ regions: [Region], dense: [[[Float]]], variants: [RegionVariants], sizes: [Double], agreement: Double?,
+    _ regions: [Region], dense: [[[Float]]], variants: [RegionVariants], _ request: ChainRequest,
     _ settings: ChainSettings, progress: @Sendable (ChainProgress) -> Void
-  ) async throws -> [(path: [ScoreSnapshot], work: SearchWork)] {
+  ) async throws -> [RegionSearch] {
     let isShared = network.model.fixedBatch.map { $0.isMultiple(of: regions.count) } ?? true
     let groups = isShared ? [regions.indices] : regions.indices.map { $0..<($0 + 1) }
-    var searches: [(path: [ScoreSnapshot], work: SearchWork)] = []
+    var searches: [RegionSearch] = []
     for group in groups {
       let done = group.lowerBound / group.count * settings.steps
-      let search = ChainSearch(
-        network: network, backend: backend, options: options, settings: settings, agreement: agreement ?? 1)
+      let search = ChainSearch(network: network, backend: backend, options: options, settings: settings)
       let found = try await search.paths(
         of: Array(regions[group]), dense: Array(dense[group]), variants: variants.map { $0.part(group) },
-        keep: Array(sizes[group])
+        keep: group.map { _ in size(for: request) }, agreement: request.budget == nil ? request.leastAgreement : nil
       ) { state in
         var state = state
         if state.stage == .optimizing {
@@ -179,7 +174,7 @@ public struct ChainExtractor: Sendable {
         progress(state)
       }
       ExtractionLog().write(found.programs)
-      searches += found.paths.map { ($0, found.work) }
+      searches += zip(found.paths, found.chains).map { RegionSearch(path: $0, chains: $1, work: found.work) }
     }
     return searches
   }
@@ -201,9 +196,9 @@ public struct ChainExtractor: Sendable {
     return sets
   }
 
-  /// The part of the units that a search heads for where so many are allowed.
-  func aim(_ fraction: Double) -> Double {
-    max(min(fraction, 1), Double(selector.smallestCount) / Double(network.sites.unitCount))
+  /// The part of the units that a search heads for.
+  func size(for request: ChainRequest) -> Double {
+    max(min(request.budget ?? settings.firstFraction, 1), selector.smallestSize)
   }
 
   func check(_ request: ChainRequest) throws(ChainError) {
@@ -216,7 +211,7 @@ public struct ChainExtractor: Sendable {
       guard budget >= selector.smallestCount else {
         throw .unreachable(
           "\(percent(fraction)) of \(units) units are \(budget); the smallest connected chain of this network has "
-            + "\(selector.smallestCount) (\(percent(Double(selector.smallestCount) / Double(units), roundedUp: true)))")
+            + "\(selector.smallestCount) (\(percent(selector.smallestSize, roundedUp: true)))")
       }
     }
     if let fraction = request.leastAgreement {
@@ -237,6 +232,14 @@ public struct ChainExtractor: Sendable {
           + "reads \(input.elementType.rawValue) \(Shape([region.count] + expected)): choose another --preprocess")
     }
   }
+}
+
+/// What a search found of one region.
+struct RegionSearch: Sendable {
+  let path: [ScoreSnapshot]
+  /// Chains of other sizes.
+  let chains: [ScoreSnapshot]
+  let work: SearchWork
 }
 
 extension ChainSettings {

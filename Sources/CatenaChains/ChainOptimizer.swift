@@ -160,7 +160,7 @@ package struct OptimizerState: Sendable {
   /// Step, offset and temperature; empty before the first step.
   package var clock: [Tensor] = []
   /// The fraction of units that each region's search heads for.
-  let keep: [Double]
+  var keep: [Double]
 
   /// The number of units of the whole network.
   var unitCount: Int { units[0][0].count }
@@ -217,9 +217,15 @@ package struct OptimizerState: Sendable {
     return (low + high) / 2
   }
 
-  /// Adds noise to the units' scores, in temperatures, the same for every region.
-  /// - Precondition: Steps were made.
+  /// Adds noise to the units' scores, the same for every region.
   mutating func disturb(by noise: Float, seed: UInt64) {
+    let row = noiseOfUnits(noise, seed: seed)
+    for region in units[0].indices { units[0][region] = zip(units[0][region], row).map { $0 + $1 } }
+  }
+
+  /// The same in temperatures.
+  /// - Precondition: Steps were made.
+  mutating func disturb(byTemperatures noise: Float, seed: UInt64) {
     precondition(clock.count == 3, "a state before the first step has no temperature")
     let row = noiseOfUnits(noise, seed: seed)
     for (region, temperature) in clock[2].floats.enumerated() {
@@ -227,16 +233,11 @@ package struct OptimizerState: Sendable {
     }
   }
 
-  /// Goes back to a step with noise on the units' scores, the same for every region, and with Adam at rest.
-  mutating func restart(atStep step: Int, noise: Float, seed: UInt64) {
+  /// Goes back to a step, with Adam at rest.
+  mutating func restart(atStep step: Int) {
     clock[0] = Tensor(scalar: Float(step))
-    let row = noiseOfUnits(noise, seed: seed)
     let rest = [Float](repeating: 0, count: unitCount)
-    for region in units[0].indices {
-      units[0][region] = zip(units[0][region], row).map { $0 + $1 }
-      units[1][region] = rest
-      units[2][region] = rest
-    }
+    for region in units[0].indices { (units[1][region], units[2][region]) = (rest, rest) }
   }
 
   private func noiseOfUnits(_ deviation: Float, seed: UInt64) -> [Float] {

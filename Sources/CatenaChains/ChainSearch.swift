@@ -8,44 +8,76 @@ package struct ChainSearch {
   let backend: any Backend
   let options: CompileOptions
   let settings: ChainSettings
-  /// The part of a region's samples whose class a chain has to give for the search to be content with it.
-  let agreement: Double
 
   /// A search on `network`.
-  package init(
-    network: ChainNetwork, backend: any Backend, options: CompileOptions, settings: ChainSettings, agreement: Double = 1
-  ) {
+  package init(network: ChainNetwork, backend: any Backend, options: CompileOptions, settings: ChainSettings) {
     (self.network, self.backend, self.options, self.settings) = (network, backend, options, settings)
-    self.agreement = agreement
   }
 
-  /// The snapshots of every region along its path, the programs that made them, and what it took.
+  /// What a search found.
+  package struct Outcome: Sendable {
+    /// The snapshots of every region along its path.
+    package let paths: [[ScoreSnapshot]]
+    /// The chains of other sizes that the search went to from there, region by region.
+    package let chains: [[ScoreSnapshot]]
+    /// The programs that made all of them.
+    package let programs: [ProgramRecord]
+    /// What it took.
+    package let work: SearchWork
+  }
+
+  /// Searches for chains of the sizes `keep`, and from there for others.
   ///
   /// Once branches are decided on, the search goes to its end up to `ChainSettings.ends` times from there, and after each
   /// its straight phase runs up to `ChainSettings.restarts` times again from the best one; the path of a region is that to
-  /// its best end.
+  /// its best end. Then it goes to chains of other sizes (`SizeWalk`).
+  /// - Parameter agreement: where the smallest chain is looked for that gives the network's own class for this part of a
+  ///   region's samples; `nil` for the chains of a curve. As the size is free then, the search settles once.
   package func paths(
     of regions: [Region], dense: [[[Float]]], variants: [RegionVariants], keep: [Double],
-    progress: (ChainProgress) -> Void
-  ) async throws -> (paths: [[ScoreSnapshot]], programs: [ProgramRecord], work: SearchWork) {
+    agreement: Double? = nil, progress: (ChainProgress) -> Void
+  ) async throws -> Outcome {
     var batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
     for variant in variants { batches.add(variant) }
     let whole = try ChainNetwork(model: network.model, batch: batches.samplesPerRun)
+    if settings.hasOtherSizes { try await checkMemory(of: whole, regions: regions.count) }
     let sensitivities = try await sensitivities(of: whole, batches, dense, progress)
     var trunk = ChainWalk(
       search: self, whole: whole, batches: batches,
       state: OptimizerState(network: whole, keep: keep, settings: settings, sensitivities: sensitivities))
+    let isSizeFree = agreement != nil
+    if settings.hasOtherSizes, !isSizeFree {
+      let smallest = ChainSelector(sites: network.sites).smallestSize
+      let sizes = SizeWalk.curveSizes(around: keep, smallest: smallest, ratio: settings.sizeRatio)
+      trunk.stepsAfter = (sizes.larger.count + sizes.smaller.count) * settings.sizeSteps
+    }
     if settings.phases.contains(.soft) { try await trunk.run(.soft, progress) }
     var ends = SearchEnds(trunk, regions)
-    for _ in 0..<settings.mostEnds {
+    for _ in 0..<(isSizeFree ? 1 : settings.mostEnds) {
       try await ends.settle(progress)
-      for _ in 0..<settings.mostRestarts where !ends.agree { try await ends.restart(progress) }
+      for _ in 0..<(isSizeFree ? 0 : settings.mostRestarts) where !ends.agree { try await ends.restart(progress) }
       if ends.agree { break }
     }
+    var sizes = SizeWalk(from: ends.best, regions, stepsBefore: ends.programs.map(\.steps).reduce(0, +))
+    if settings.hasOtherSizes {
+      if let agreement {
+        try await sizes.findSmallest(agreement: agreement, progress)
+      } else {
+        try await sizes.followCurve(progress)
+      }
+    }
+    let programs = ends.programs + sizes.programs
     let work = SearchWork(
-      searches: 1, draws: settings.draws, ends: ends.count, restarts: ends.restarts,
-      steps: ends.programs.map(\.steps).reduce(0, +))
-    return (ends.best.paths, ends.programs, work)
+      draws: settings.draws, ends: ends.count, restarts: ends.restarts, sizes: sizes.chains[0].count,
+      steps: programs.map(\.steps).reduce(0, +))
+    return Outcome(paths: ends.best.paths, chains: sizes.chains, programs: programs, work: work)
+  }
+
+  /// Chains of nearly everything are to come, from a program that may need more memory than those before: what does not fit
+  /// is found out now, and not when most is done.
+  private func checkMemory(of whole: ChainNetwork, regions: Int) async throws {
+    let step = try ChainProgram(network: whole, regions: regions, settings: settings, phase: .straight)
+    _ = try await backend.compile(step.program, options: options)
   }
 
   /// How much the outputs depend on every gate, where scores begin in that order.
@@ -83,20 +115,15 @@ private struct SearchEnds {
     programs = trunk.programs
   }
 
-  /// Whether the best end of every region gives the network's own class for as many samples as are asked for, or no step
-  /// was judged.
+  /// Whether the best end of every region gives the network's own class for all samples, or no step was judged.
   var agree: Bool {
-    guard let losses = best.losses else { return true }
-    return zip(losses, regions).allSatisfy { loss, region in
-      let missed = ((1 - trunk.search.agreement) * Double(region.count) + 1e-9).rounded(.down)
-      return Double(loss) < ChainProgram.missPenalty * (missed + 1) / Double(region.count)
-    }
+    best.losses == nil || regions.enumerated().allSatisfy { best.agrees(on: 1, of: $1, at: $0) }
   }
 
   /// Goes from the trunk to an end, after the first one with noise on the scores.
   mutating func settle(_ progress: (ChainProgress) -> Void) async throws {
     var walk = trunk
-    if count > 0 { walk.state.disturb(by: settings.endNoise, seed: settings.seed &+ UInt64(count)) }
+    if count > 0 { walk.state.disturb(byTemperatures: settings.endNoise, seed: settings.seed &+ UInt64(count)) }
     for phase in settings.phases where phase != .soft { try await run(phase, of: &walk, progress) }
     if count == 0 { best = walk } else { best.take(from: walk) }
     count += 1
@@ -109,7 +136,8 @@ private struct SearchEnds {
     walk.done = settings.end(of: .settled)
     // Other noise than that of an end.
     let seed = settings.seed &+ UInt64(settings.mostEnds + restarts)
-    walk.state.restart(atStep: walk.done, noise: settings.restartNoise, seed: seed)
+    walk.state.restart(atStep: walk.done)
+    walk.state.disturb(by: settings.restartNoise, seed: seed)
     try await run(.straight, of: &walk, progress)
     // What a path has of the straight phase is its last run.
     for (region, before) in best.paths.enumerated() {
@@ -139,6 +167,8 @@ struct ChainWalk {
   var done = 0
   /// Steps made on other paths.
   var stepsBefore = 0
+  /// Steps that are sure to be made after this phase and those behind it.
+  var stepsAfter = 0
   /// The snapshots of every region.
   var paths: [[ScoreSnapshot]]
   /// The programs that made them.
@@ -194,7 +224,7 @@ struct ChainWalk {
     let measured = try await optimizer.state()
     progress(
       ChainProgress(
-        stage: .optimizing, completed: stepsBefore + done, total: stepsBefore + settings.steps,
+        stage: .optimizing, completed: stepsBefore + done, total: stepsBefore + settings.steps + stepsAfter,
         divergence: measured.map(\.divergence).reduce(0, +) / Double(measured.count),
         size: measured.map(\.size).reduce(0, +) / Double(measured.count)))
   }

@@ -87,6 +87,8 @@ public struct ChainSelector: Sendable {
 
   /// The number of units of the smallest connected chain: one for every layer on the shortest path.
   public let smallestCount: Int
+  /// The part of all units that these are.
+  public var smallestSize: Double { Double(smallestCount) / Double(max(sites.unitCount, 1)) }
 
   /// Everything: the dense network.
   public var everything: ChainSelection {

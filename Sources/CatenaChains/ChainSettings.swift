@@ -38,10 +38,12 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// Where block scores start, before the sigmoid.
   public var initialBlockScore: Float = 3
   /// Draws from which the gates' sensitivities are estimated, whose order unit scores begin in; each takes about as long as a
-  /// step. With 16 of them and a first temperature of 0.3 the divergence of ResNet-50's gated network fell to a seventh at
-  /// 30 % of its units and to a half at 5 %, but chains were not reliably better (see <doc:HowScoresBecomeChains>). 0 for
-  /// scores that begin alike.
+  /// step. 0 for scores that begin alike, but see `sensitiveUnits`.
   public var draws: Int = 0
+  /// In a network of this many units or more scores begin in the order of sensitivities, from 16 draws and with a first
+  /// temperature of 0.3, where no draws are asked for: gates that begin alike scale all layers, and many layers so scaled
+  /// are another network (see <doc:HowScoresBecomeChains>). Not above 0, for none.
+  public var sensitiveUnits: Double = 10_000
   /// How far apart scores begin, in widths of the first step's sigmoids: at 1 the gates of a first step with half of the
   /// units are spread evenly over 0 to 1.
   public var initialSpread: Float = 1
@@ -107,12 +109,13 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var batch: Int = 32
   /// Points of the sparsity-fidelity curve between everything and the smallest connected chain.
   public var curvePoints: Int = 14
-  /// The most searches, each at another size, for the smallest chain of an agreement that is asked for.
-  public var searches: Int = 6
-  /// The part of the units that the first of them heads for.
+  /// Steps with gates of exactly 0 and 1 for each chain of another size than the search's own: those of the curve, and, twice
+  /// as many, those among which the smallest faithful one is looked for. 0 for none.
+  public var sizeSteps: Int = 30
+  /// How much larger or smaller each of these is than the one that it begins with.
+  public var sizeRatio: Double = 1.5
+  /// The part of the units that a search for the smallest faithful chain heads for.
   public var firstFraction: Double = 0.1
-  /// The smallest part of the units that one of them heads for.
-  public var smallestFraction: Double = 0.02
   /// Seed of everything random.
   public var seed: UInt64 = 0
 
@@ -129,6 +132,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   var branchSteps: Int { min(max(Int(branchEnd * Double(steps)), 0), softSteps) }
   /// Steps in which the temperature falls.
   var coolingSteps: Int { max(Int(coolingEnd * Double(steps)), 1) }
+  /// Whether the search goes to chains of other sizes when it has settled.
+  var hasOtherSizes: Bool { straightSteps > 0 && sizeSteps > 0 }
   /// The most times that the search settles: once where no phase judges steps, so that no end is known to be the best, and
   /// where no phase comes before, to whose state the search could go back.
   var mostEnds: Int { straightSteps > 0 && branchSteps > 0 ? max(ends, 1) : 1 }
@@ -152,21 +157,29 @@ public struct ChainSettings: Sendable, Hashable, Codable {
     case .straight: steps
     }
   }
-  /// The settings for a network of `units` units: with the steps that it gets in addition, and everything before them as
-  /// it is. Of settings that were fitted before, the same.
+  /// The settings for a network of `units` units: with the order of scores and the steps that it gets in addition. Of
+  /// settings that were fitted before, the same.
   package func fitted(toUnits units: Int) -> ChainSettings {
-    guard straightUnits > 0 else { return self }
+    var fitted = self
+    if sensitiveUnits > 0, Double(units) >= sensitiveUnits, draws == 0 {
+      (fitted.draws, fitted.firstTemperature) = (16, 0.3)
+    }
+    guard straightUnits > 0 else { return fitted }
     let straight = Int(Double(softSteps) * min(Double(units) / straightUnits, 1))
-    guard straightSteps > 0, straight > straightSteps else { return self }
-    var longer = self
-    longer.steps = softSteps + straight
-    let all = Double(longer.steps)
+    guard straightSteps > 0, straight > straightSteps else { return fitted }
+    return fitted.with(straightSteps: straight)
+  }
+  /// The same with so many steps with gates of exactly 0 and 1, and everything before them as it is.
+  func with(straightSteps: Int) -> ChainSettings {
+    var result = self
+    result.steps = softSteps + straightSteps
+    let all = Double(result.steps)
     // Half a step more, so that no rounding makes it one less.
-    longer.straightPart = (Double(straight) + 0.5) / all
-    longer.branchEnd = (Double(branchSteps) + 0.5) / all
-    longer.coolingEnd = (Double(coolingSteps) + 0.5) / all
-    longer.shrinkingEnd = shrinkingEnd * Double(steps) / all
-    return longer
+    result.straightPart = (Double(straightSteps) + 0.5) / all
+    result.branchEnd = (Double(branchSteps) + 0.5) / all
+    result.coolingEnd = (Double(coolingSteps) + 0.5) / all
+    result.shrinkingEnd = shrinkingEnd * Double(steps) / all
+    return result
   }
   /// The score whose sigmoid is `firstSize`.
   var logitOfFirstSize: Float { log(firstSize / (1 - firstSize)) }

@@ -9,20 +9,19 @@ struct CurveEvaluation {
   let dense: [[Float]]
   let settings: ChainSettings
 
-  /// The curve: the chains that the scores themselves mark at every snapshot, the largest scores at a grid of sizes, and
-  /// more chains of the size that the search headed for.
-  func curve(
-    along path: [ScoreSnapshot], size: Double, progress: (Int, Int) -> Void
-  ) async throws -> ChainCurve {
-    var candidates = path.flatMap { snapshot in
-      BranchRepair.allCases.map { (selector.hardChain(of: snapshot, $0), snapshot.step) }
-    }
-    for count in gridCounts {
-      candidates.append(contentsOf: chains(of: count, along: path, alternatives: 1))
-      candidates.append(contentsOf: survivors(count, along: path))
-    }
+  /// The curve: the chains that the scores themselves mark on the way and at other sizes, the largest scores at a grid of
+  /// sizes, and more chains of the size that the search headed for.
+  func curve(of search: RegionSearch, size: Double, progress: (Int, Int) -> Void) async throws -> ChainCurve {
     let budget = max(Int((size * Double(unitCount)).rounded(.down)), selector.smallestCount)
-    candidates.append(contentsOf: chains(of: budget, along: path, alternatives: 16))
+    // Before a search settles, chains above its size are poor; those are for searches that went to no others.
+    let isSettled = { (snapshot: ScoreSnapshot) in search.chains.isEmpty || snapshot.isBinary }
+    let settled = search.path.filter(isSettled) + search.chains
+    let unsettled = search.path.filter { !isSettled($0) }
+    var candidates = hardChains(of: settled) + hardChains(of: unsettled).filter { $0.0.keptCount <= budget }
+    for count in gridCounts {
+      candidates.append(contentsOf: chains(of: count, along: settled, alternatives: 1))
+    }
+    candidates.append(contentsOf: chains(of: budget, along: search.path, alternatives: 16))
     var tried: Set<[Bool]> = []
     candidates = candidates.filter { tried.insert($0.0.units).inserted }
     let found = try await evaluated(candidates) { progress($0, candidates.count) }
@@ -80,22 +79,11 @@ struct CurveEvaluation {
     }
   }
 
-  /// The `count` units with the largest mean gates from the moment on at which the path passed that size. What stayed
-  /// until the end serves together; what went soon after that moment was about to go.
-  private func survivors(_ count: Int, along path: [ScoreSnapshot]) -> [(ChainSelection, Int)] {
-    guard
-      let start = path.indices.min(by: { distance(of: path[$0], from: count) < distance(of: path[$1], from: count) }),
-      start < path.count - 1
-    else { return [] }
-    var mean = path[start]
-    for snapshot in path[(start + 1)...] {
-      for unit in mean.unitGates.indices { mean.unitGates[unit] += snapshot.unitGates[unit] }
-      for block in mean.blockGates.indices { mean.blockGates[block] += snapshot.blockGates[block] }
+  /// The chains that snapshots mark themselves.
+  private func hardChains(of snapshots: [ScoreSnapshot]) -> [(ChainSelection, Int)] {
+    snapshots.flatMap { snapshot in
+      BranchRepair.allCases.map { (selector.hardChain(of: snapshot, $0), snapshot.step) }
     }
-    let scale = 1 / Float(path.count - start)
-    for unit in mean.unitGates.indices { mean.unitGates[unit] *= scale }
-    for block in mean.blockGates.indices { mean.blockGates[block] *= scale }
-    return BranchRepair.allCases.map { (selector.largest(count, of: mean, $0), mean.step) }
   }
 
   /// How far, on a logarithmic scale, the chain that a snapshot marks itself is from `count` units.

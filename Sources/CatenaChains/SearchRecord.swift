@@ -3,22 +3,16 @@ import Logging
 
 /// What a search did.
 public struct SearchWork: Sendable, Hashable, Codable {
-  /// Searches at different sizes: one, or several for the smallest chain that is faithful enough.
-  public var searches: Int
   /// Passes back for the gates' sensitivities, each about as long as a step.
   public var draws: Int
   /// Times that it settled.
   public var ends: Int
   /// Times that its straight phase ran again after them.
   public var restarts: Int
+  /// Chains of other sizes that it went to from there.
+  public var sizes: Int
   /// Steps, of all of these together.
   public var steps: Int
-
-  static func + (left: SearchWork, right: SearchWork) -> SearchWork {
-    SearchWork(
-      searches: left.searches + right.searches, draws: left.draws + right.draws, ends: left.ends + right.ends,
-      restarts: left.restarts + right.restarts, steps: left.steps + right.steps)
-  }
 }
 
 /// What one program of a search was, and the time it took.

@@ -90,13 +90,19 @@ package struct ProgramStore: Sendable {
     return .payload(payload)
   }
 
+  /// Whether the folder, which is made where there is none, can be written.
+  package var isWritable: Bool {
+    do {
+      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+    } catch { return false }
+    return access(folder, W_OK | X_OK) == 0
+  }
+
   /// Keeps what was made.
   /// - Returns: Whether it is kept. A store that cannot be written keeps nothing: the next process makes it again.
   @discardableResult
   package func save(_ payload: [UInt8], _ key: Key) -> Bool {
-    do {
-      try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
-    } catch { return false }
+    guard isWritable else { return false }
     let temporary = folder + "/.\(getpid())-\(UInt64.random(in: 0...UInt64.max)).tmp"
     guard Self.write(Self.file(payload, key), to: temporary), rename(temporary, path(of: key)) == 0 else {
       unlink(temporary)

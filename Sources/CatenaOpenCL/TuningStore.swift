@@ -36,8 +36,10 @@ package struct TuningStore: Sendable {
     store = cache.folder(environment: ProcessInfo.processInfo.environment).map { ProgramStore(folder: $0) }
   }
 
-  /// Whether anything can be kept.
+  /// Whether there is a folder to keep anything in.
   package var isAvailable: Bool { store != nil }
+  /// Whether that folder can be written.
+  package var isWritable: Bool { store?.isWritable ?? false }
 
   /// The traits of the device with those that were tuned for it, and a line for everything that could not be used.
   package func traits(of device: OpenCLDevice) -> (KernelTraits, remarks: [String]) {

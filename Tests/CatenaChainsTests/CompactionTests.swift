@@ -162,13 +162,11 @@ struct CompactionTests {
     settings.steps = steps
     settings.deadGate = deadGate
     // One end each: what a search does besides where samples are missed is not what is compared.
-    (settings.ends, settings.restarts) = (1, 0)
+    (settings.ends, settings.restarts, settings.sizeSteps) = (1, 0, 0)
     let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
-    let (paths, programs, _) = try await search.paths(
-      of: [region], dense: [dense], variants: [], keep: [0.25]
-    ) { _ in }
-    let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(paths[0].last))
+    let found = try await search.paths(of: [region], dense: [dense], variants: [], keep: [0.25]) { _ in }
+    let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(found.paths[0].last))
     let logits = try await evaluator.binaryLogits(of: region, selection)
-    return (Fidelity(dense: dense, chain: logits), programs)
+    return (Fidelity(dense: dense, chain: logits), found.programs)
   }
 }

@@ -75,17 +75,16 @@ struct EndsTests {
     settings.restarts = restarts
     settings.straightPart = straightPart
     settings.branchEnd = branchEnd
+    settings.sizeSteps = 0
     let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
     var divergences: [Double] = []
-    let (paths, _, work) = try await search.paths(
-      of: [region], dense: [dense], variants: [], keep: [keep]
-    ) { progress in
+    let found = try await search.paths(of: [region], dense: [dense], variants: [], keep: [keep]) { progress in
       if progress.stage == .optimizing, progress.completed == progress.total, let divergence = progress.divergence {
         divergences.append(divergence)
       }
     }
-    let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(paths[0].last))
+    let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(found.paths[0].last))
     let logits = try await evaluator.binaryLogits(of: region, selection)
-    return (Fidelity(dense: dense, chain: logits), work, divergences, paths[0].map(\.step))
+    return (Fidelity(dense: dense, chain: logits), found.work, divergences, found.paths[0].map(\.step))
   }
 }

@@ -21,6 +21,20 @@ struct SettingsTests {
     #expect(fitted.fitted(toUnits: units) == fitted)
   }
 
+  @Test("scores of large networks begin in the order of sensitivities, unless other draws are asked for")
+  func sensitivities() {
+    #expect(ChainSettings().fitted(toUnits: 9_999).draws == 0)
+    let fitted = ChainSettings().fitted(toUnits: 10_000)
+    #expect(fitted.draws == 16)
+    #expect(fitted.firstTemperature == 0.3)
+    var settings = ChainSettings()
+    settings.draws = 4
+    #expect(settings.fitted(toUnits: 10_000).draws == 4)
+    #expect(settings.fitted(toUnits: 10_000).firstTemperature == 1)
+    (settings.draws, settings.sensitiveUnits) = (0, 0)
+    #expect(settings.fitted(toUnits: 10_000).draws == 0)
+  }
+
   @Test("steps that are asked for grow in proportion")
   func fewSteps() {
     var settings = ChainSettings()
@@ -33,7 +47,8 @@ struct SettingsTests {
   @Test("a number of units that says nothing changes nothing", arguments: [0, -1, Double.nan])
   func nonsense(straightUnits: Double) {
     var settings = ChainSettings()
-    settings.straightUnits = straightUnits
+    (settings.straightUnits, settings.sensitiveUnits) = (straightUnits, straightUnits)
     #expect(settings.fitted(toUnits: 26_560).steps == 500)
+    #expect(settings.fitted(toUnits: 26_560).draws == 0)
   }
 }

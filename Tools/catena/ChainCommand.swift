@@ -133,7 +133,8 @@ struct ChainCommand: AsyncParsableCommand {
     func bytes(_ name: String, _ part: (MemoryPlan) -> Int) -> [String] {
       [name, Output.bytes(part(plan.step)), Output.bytes(part(plan.evaluation))]
     }
-    let further = plan.mostSteps > plan.steps ? ", up to \(plan.mostSteps) while the chain misses some of them" : ""
+    let reason = request.budget == nil ? "to the smallest chain" : "while the chain misses some of them"
+    let further = plan.mostSteps > plan.steps ? ", up to \(plan.mostSteps) \(reason)" : ""
     let limit = plan.limit.map { " of \(Output.bytes($0)) allowed" } ?? ""
     try Output.line(
       """

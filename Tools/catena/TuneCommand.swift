@@ -59,6 +59,10 @@ struct TuneCommand: AsyncParsableCommand {
       for family in families { store.remove(family, context.device) }
       return
     }
+    guard store.isWritable else {
+      Output.note("nothing could be kept: the folder of built programs cannot be written")
+      throw ExitStatus.failed
+    }
     Output.note("\(context.device.name) (\(backend.reason))")
     let tuner = Tuner(OpenCLContext(context, traits: KernelTraits(context.traits.device)), rounds: rounds)
     let line = ProgressLine()

@@ -1,0 +1,99 @@
+import CatenaCPU
+import CatenaChains
+import CatenaCompute
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite("Chains of other sizes")
+struct SizeWalkTests {
+  private func extractor(_ edit: (inout ChainSettings) -> Void) throws -> (ChainExtractor, Region) {
+    let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
+    var settings = ChainSettings()
+    settings.steps = 200
+    (settings.ends, settings.restarts) = (1, 0)
+    edit(&settings)
+    let extractor = ChainExtractor(network: network, backend: CPUBackend(), settings: settings)
+    return (extractor, try ShippedNetwork.resnet20.region(Array(0..<20)))
+  }
+
+  @Test("a curve's sizes lead evenly to everything, and to some below")
+  func sizes() {
+    let sizes = SizeWalk.curveSizes(around: [0.1, 0.2], smallest: 0.05, ratio: 1.5)
+    #expect(sizes.larger.count == 5)
+    for (first, second) in zip(sizes.larger, sizes.larger.dropFirst()) {
+      for region in 0..<2 { #expect(second[region] / first[region] > 1.2 && second[region] / first[region] <= 1.5) }
+    }
+    #expect(sizes.larger.allSatisfy { $0[0] > 0.1 && $0[1] > 0.2 && $0.allSatisfy { $0 < 1 } })
+    #expect(sizes.smaller.count == 3)
+    #expect(sizes.smaller.map { $0[0] }.allSatisfy { $0 >= 0.05 && $0 < 0.1 })
+    #expect(SizeWalk.curveSizes(around: [1], smallest: 0.01, ratio: 1.5).larger.isEmpty)
+    #expect(SizeWalk.curveSizes(around: [0.05], smallest: 0.05, ratio: 1.5).smaller.isEmpty)
+  }
+
+  @Test("one search gives faithful chains of every size above its own")
+  func curve() async throws {
+    let (extractor, region) = try extractor { _ in }
+    let result = try await extractor.chains(for: [region], request: .keep(fraction: 0.2))[0]
+    #expect(result.work.sizes == 6)
+    #expect(result.work.steps == 200 + 6 * 30)
+    #expect(result.curve.points.count >= 10)
+    let sizes = SizeWalk.curveSizes(around: [0.2], smallest: 0.01, ratio: 1.5).larger.map { $0[0] }
+    #expect(sizes.count == 3)
+    for size in sizes {
+      let chains = result.curve.points.filter { $0.keptFraction > 0.9 * size && $0.keptFraction <= size }
+      #expect(chains.contains { $0.binary.agreement >= 0.85 }, "\(size)")
+    }
+    Measured.report("curve of ResNet-20: \(result.curve.points.map { ($0.keptFraction, $0.binary) })")
+
+    let (bare, _) = try self.extractor { $0.sizeSteps = 0 }
+    let way = try await bare.chains(for: [region], request: .keep(fraction: 0.2))[0]
+    #expect(way.work.sizes == 0)
+    #expect(!way.point.binary.isBetter(than: result.point.binary), "the search itself is the same")
+  }
+
+  @Test("the smallest chain that is faithful enough is looked for from one search on", arguments: [0.05, 0.6])
+  func smallest(first: Double) async throws {
+    let (extractor, region) = try extractor {
+      $0.steps = 100
+      $0.firstFraction = first
+    }
+    let result = try await extractor.chains(for: [region], request: .agreement(fraction: 0.9))[0]
+    #expect(result.isMet)
+    #expect(result.point.binary.agreement >= 0.9)
+    #expect(result.point.keptFraction <= 0.3)
+    #expect(result.work.ends == 1)
+    #expect(result.work.sizes > 1)
+    #expect(result.work.steps == 100 + 60 * result.work.sizes)
+    #expect(
+      !result.curve.points.contains {
+        $0.binary.agreement >= 0.9 && $0.selection.keptCount < result.point.selection.keptCount
+      })
+    Measured.report(
+      "smallest faithful chain of ResNet-20: \(result.point.keptFraction), \(result.point.binary), \(result.work)")
+  }
+
+  @Test("steps are within what the plan says, and progress counts them")
+  func plan() async throws {
+    for request in [ChainRequest.keep(fraction: 0.2), .agreement(fraction: 0.9)] {
+      let (extractor, region) = try extractor { $0.steps = 60 }
+      let plan = try await extractor.plan(for: region, request: request)
+      let last = LastProgress()
+      let result = try await extractor.chains(for: [region], request: request) { last.record($0) }[0]
+      #expect(result.work.steps >= plan.steps)
+      #expect(result.work.steps <= plan.mostSteps)
+      #expect(last.value?.completed == result.work.steps)
+      #expect(last.value?.total == result.work.steps)
+    }
+  }
+}
+
+/// What an extraction said last of its optimisation.
+private final class LastProgress: Sendable {
+  private let state = Mutex<ChainProgress?>(nil)
+  var value: ChainProgress? { state.withLock { $0 } }
+  func record(_ progress: ChainProgress) {
+    guard progress.stage == .optimizing else { return }
+    state.withLock { $0 = progress }
+  }
+}
