@@ -43,8 +43,7 @@ final class CompiledProgram: @unchecked Sendable {
     program = binder.program
     kernels = plan.steps.flatMap { $0.isSection ? section?.kernels ?? [] : [$0.record] }
     steps = plan.steps
-    // Constants stay in the graph only as long as it is compiled.
-    graph = lowering.graph.withoutConstants(inputs: inputs)
+    graph = lowering.graph.interface(inputs: inputs)
     views = lowering.views.filter { observed.contains($0.key) || inputs.contains($0.key) }
     var counts: [Int?] = []
     for step in plan.steps {
@@ -123,14 +122,5 @@ final class CompiledProgram: @unchecked Sendable {
     catena_copy(
       Int32(shape.rank), shape.dimensions.map(Int64.init), source, sourceStrides.map(Int64.init), target,
       targetStrides.map(Int64.init), Int32(elementBytes), true)
-  }
-}
-
-extension Graph {
-  /// Names and types only.
-  fileprivate func withoutConstants(inputs: [ValueID]) -> Graph {
-    var result = self
-    result.rebuild(nodes: [], constants: [:], inputs: inputs)
-    return result
   }
 }

@@ -98,8 +98,8 @@ extension Lowering {
 
   /// Weights and bias, and how many nodes they stand for.
   struct Weights {
-    /// Row-major, to be packed; `nil` when they come at run time.
-    var packed: [Float]?
+    /// To be packed; `nil` when they come at run time.
+    var packed: PackableWeights?
     var plain: View?
     var bias: View?
     var nodeCount = 1
@@ -110,7 +110,7 @@ extension Lowering {
       guard let packed else { preconditionFailure("weights are constant or plain") }
       let buffer = lowering.plan.addBuffer(
         bytes: primitive.weightBytes,
-        .constant { (address) throws(ComputeError) in try primitive.pack(packed, into: address) })
+        .constant { (address) throws(ComputeError) in try primitive.pack(packed.values(), into: address) })
       return View(buffer: buffer, shape: [packed.count], strides: [1], storage: .float32)
     }
   }
@@ -120,11 +120,15 @@ extension Lowering {
       return Weights(plain: logical(problem.weight), bias: problem.bias.map { logical($0) })
     }
     guard nodes.count > 1, problem.form != .backwardData, let folded = followingNormalization(nodes[1], problem) else {
-      return Weights(packed: problem.weights(tensor, scale: nil), bias: problem.bias.map { logical($0) })
+      return Weights(
+        packed: PackableWeights(count: tensor.shape.elementCount) { problem.weights(tensor, scale: nil) },
+        bias: problem.bias.map { logical($0) })
     }
     let bias = constant(
       Tensor(doubles: folded.shift, shape: [folded.shift.count], elementType: .float32), .logical(rank: 1), .float32)
-    return Weights(packed: problem.weights(tensor, scale: folded.scale), bias: bias, nodeCount: 2)
+    return Weights(
+      packed: PackableWeights(count: tensor.shape.elementCount) { problem.weights(tensor, scale: folded.scale) },
+      bias: bias, nodeCount: 2)
   }
 
   /// Factor and bias of a convolution that a constant normalisation follows.

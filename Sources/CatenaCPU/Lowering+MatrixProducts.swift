@@ -23,7 +23,7 @@ extension Lowering {
     let result = allocate(graph.shape(value), .logical(rank: 2), .float32)
     // Regions multiply rows, not whole products: only one gate row for all can be a post-operation.
     let product = Product(
-      source: a, weights: b, constant: graph.constants[node.inputs[1]].map { transposed($0, gemm.transposeB) },
+      source: a, weights: b, constant: graph.constants[node.inputs[1]].map { gemm.transposeB ? $0.transposed() : $0 },
       result: result, bias: bias, value: value)
     let done = try addProduct(product, candidates.filter { $0.regions == 1 }, nodes)
     if !isPlain { addScaled(gemm, node, result) }
@@ -96,7 +96,8 @@ extension Lowering {
     let kinds = done.map { graph.nodes[$0].operation.kernelName }
     let weights =
       product.constant.map { tensor in
-        Weights(packed: tensor.floats).view(for: primitive, in: self)
+        Weights(packed: PackableWeights(count: tensor.shape.elementCount) { tensor.floats })
+          .view(for: primitive, in: self)
       } ?? product.weights
     addPrimitive(
       primitive,
@@ -126,7 +127,7 @@ extension Lowering {
       record(
         last, nodes.isEmpty ? "matmul" : kernelName(of: done), implementation: kernel.implementation,
         operations: 2 * rows * depth * columns),
-      source: product.source, weights: transposed(constant, true).floats, bias: product.bias, result: result,
+      source: product.source, weights: { constant.transposed().floats }, bias: product.bias, result: result,
       post: post)
     if !nodes.isEmpty { define(last, result) }
     return done.count
@@ -140,17 +141,6 @@ extension Lowering {
       view.strides.swapAt(0, 1)
     }
     return view
-  }
-
-  private func transposed(_ tensor: Tensor, _ isTransposed: Bool) -> Tensor {
-    guard isTransposed else { return tensor }
-    let (rows, columns) = (tensor.shape[0], tensor.shape[1])
-    let values = tensor.floats
-    var result = [Float](repeating: 0, count: values.count)
-    for row in 0..<rows {
-      for column in 0..<columns { result[column * rows + row] = values[row * columns + column] }
-    }
-    return Tensor(result, shape: [columns, rows])
   }
 
   /// A value as f32, lying as it does.
@@ -223,5 +213,18 @@ extension View {
     result.shape = Shape([Int](repeating: 1, count: missing) + shape.dimensions)
     result.strides = [Int](repeating: max(outer, 1), count: missing) + strides
     return result
+  }
+}
+
+extension Tensor {
+  /// A matrix with rows and columns exchanged.
+  fileprivate func transposed() -> Tensor {
+    let (rows, columns) = (shape[0], shape[1])
+    let values = floats
+    var result = [Float](repeating: 0, count: values.count)
+    for row in 0..<rows {
+      for column in 0..<columns { result[column * rows + row] = values[row * columns + column] }
+    }
+    return Tensor(result, shape: [columns, rows])
   }
 }

@@ -27,19 +27,21 @@ extension Lowering {
     addPacked(
       kernel,
       record(last(post), kernelName(of: done), implementation: kernel.implementation, operations: problem.operations),
-      source: source, weights: problem.form == .backwardData ? problem.resultsFirst(taps) : taps, bias: weights.bias,
-      result: result, post: post)
+      source: source,
+      weights: { problem.form == .backwardData ? problem.resultsFirst(taps.values()) : taps.values() },
+      bias: weights.bias, result: result, post: post)
     define(last(post), result)
     return done.count
   }
 
   /// Adds one execution of a kernel of our own per region.
+  /// - Parameter weights: row-major; made when they are packed.
   func addPacked(
-    _ kernel: PackedKernel, _ record: KernelRecord, source: View, weights: [Float], bias: View?, result: View,
-    post: PostOperations
+    _ kernel: PackedKernel, _ record: KernelRecord, source: View, weights: @escaping () -> [Float], bias: View?,
+    result: View, post: PostOperations
   ) {
     let packed = plan.addBuffer(
-      bytes: kernel.weightBytes, .constant { kernel.pack(weights, $0.assumingMemoryBound(to: Float.self)) })
+      bytes: kernel.weightBytes, .constant { kernel.pack(weights(), $0.assumingMemoryBound(to: Float.self)) })
     addMixing(
       record, source: source,
       weights: View(

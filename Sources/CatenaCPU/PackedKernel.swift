@@ -1,6 +1,15 @@
 import COneDNN
 import CatenaTensors
 
+/// Constant weights in row-major order, made when they are packed: so that only those of one layer are ever held besides
+/// the network's and the packed ones.
+struct PackableWeights {
+  /// How many they are.
+  var count: Int
+  /// Makes them.
+  var values: () -> [Float]
+}
+
 /// A kernel of our own that multiplies images by constant weights, packed once into a form of its own.
 struct PackedKernel {
   /// What kernel records call it.

@@ -40,15 +40,14 @@ extension ChainExtractor {
     let evaluation = try await fitting(
       from: network.batch, downTo: isFixed ? network.batch : 1, evaluatorOptions
     ) { batch in
-      let planned = try ChainNetwork(model: network.model, batch: batch)
+      let planned = try network.whole(forBatch: batch)
       return try await ChainEvaluator(network: planned, backend: backend, options: evaluatorOptions).memoryPlan
     }
     let step = try await fitting(from: settings.batch, downTo: isFixed ? settings.batch : 1, options) { batch in
       var settings = settings
       settings.batch = batch
-      let planned = try ChainNetwork(
-        model: network.model,
-        batch: RegionBatches.samplesPerRun(network: network, regions: [region], settings: settings))
+      let planned = try network.whole(
+        forBatch: RegionBatches.samplesPerRun(network: network, regions: [region], settings: settings))
       var memory: [MemoryPlan] = []
       if settings.draws > 0 {
         let program = try GateSensitivity.program(network: planned, regions: 1).program

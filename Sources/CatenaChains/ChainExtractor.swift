@@ -134,7 +134,7 @@ public struct ChainExtractor: Sendable {
     for region in regions { try check(region) }
     let smallest = network.model.fixedBatch == nil ? 1 : network.batch
     return try await fitting(from: network.batch, downTo: smallest, evaluatorOptions) { batch in
-      let planned = batch == network.batch ? network : try ChainNetwork(model: network.model, batch: batch)
+      let planned = try network.whole(forBatch: batch)
       let evaluator = try await ChainEvaluator(network: planned, backend: backend, options: evaluatorOptions)
       var dense: [[[Float]]] = []
       for region in regions {

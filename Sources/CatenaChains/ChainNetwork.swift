@@ -24,6 +24,11 @@ public struct ChainNetwork: Sendable {
     guard sites.unitCount > 0 else { throw ChainError.noUnits }
   }
 
+  /// The whole network for batches of another size; itself, with the weights that it holds, where they are its own.
+  func whole(forBatch batch: Int) throws -> ChainNetwork {
+    (model.fixedBatch ?? batch) == self.batch ? self : try ChainNetwork(model: model, batch: batch)
+  }
+
   /// Part of a network, ready for the same batch.
   init(graph: Graph, sites: GateSites, batch: Int, model: ONNXModel) {
     self.graph = graph

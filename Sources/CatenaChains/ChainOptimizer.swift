@@ -11,11 +11,11 @@ import Foundation
 package final class ChainOptimizer: Sendable {
   /// The compiled step.
   package let executable: any Executable
-  /// The step.
+  /// The step's inputs and outputs: its weights are the executable's, packed.
   package let step: ChainProgram
-  private let stage: CompactNetwork
+  /// The indices, in the whole network, of the units and blocks of the step.
+  private let stage: (units: [Int], blocks: [Int])
   private let batches: RegionBatches
-  private let settings: ChainSettings
 
   /// What the plan holds.
   package var memoryPlan: MemoryPlan { executable.memoryPlan }
@@ -29,7 +29,7 @@ package final class ChainOptimizer: Sendable {
     phase: ChainProgram.Phase = .soft, backend: any Backend, options: CompileOptions
   ) async throws {
     let batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
-    let planned = try ChainNetwork(model: network.model, batch: batches.samplesPerRun)
+    let planned = try network.whole(forBatch: batches.samplesPerRun)
     try await self.init(
       stage: CompactNetwork(whole: planned), phase: phase, batches: batches,
       state: OptimizerState(network: planned, keep: keep, settings: settings), settings: settings, backend: backend,
@@ -41,13 +41,13 @@ package final class ChainOptimizer: Sendable {
     stage: CompactNetwork, phase: ChainProgram.Phase = .soft, batches: RegionBatches, state: OptimizerState,
     settings: ChainSettings, backend: any Backend, options: CompileOptions
   ) async throws {
-    self.stage = stage
+    self.stage = (stage.units, stage.blocks)
     self.batches = batches
-    self.settings = settings
-    step = try ChainProgram(
+    let step = try ChainProgram(
       network: stage.network, regions: batches.regionCount, settings: settings, phase: phase,
       allUnits: state.unitCount)
     executable = try await backend.compile(step.program, options: options)
+    self.step = step.interface()
     try await write(state)
     if batches.isConstant {
       try await write(batches.batches(ofStep: 0)[0])

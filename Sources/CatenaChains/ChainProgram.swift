@@ -40,7 +40,7 @@ package struct ChainProgram {
   /// Which part this one runs.
   let phase: Phase
   /// What is compiled.
-  package let program: Program
+  package private(set) var program: Program
   /// Input: samples, N first.
   package let samples: ValueID
   /// Input: log-probabilities of the dense network, N x K.
@@ -126,6 +126,13 @@ package struct ChainProgram {
     unitState = [gated.scores] + (builder.moments[gated.scores] ?? [])
     blockState = gated.blockScores.map { [$0] + (builder.moments[$0] ?? []) } ?? []
     clockState = [builder.schedule.step, builder.schedule.offset, builder.schedule.temperature]
+  }
+
+  /// What is left to know once it is compiled, without the network's weights.
+  func interface() -> ChainProgram {
+    var result = self
+    result.program.graph = program.graph.interface()
+    return result
   }
 }
 

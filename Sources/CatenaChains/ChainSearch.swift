@@ -39,7 +39,7 @@ package struct ChainSearch {
   ) async throws -> Outcome {
     var batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
     for variant in variants { batches.add(variant) }
-    let whole = try ChainNetwork(model: network.model, batch: batches.samplesPerRun)
+    let whole = try network.whole(forBatch: batches.samplesPerRun)
     if settings.hasOtherSizes { try await checkMemory(of: whole, regions: regions.count) }
     let sensitivities = try await sensitivities(of: whole, batches, dense, progress)
     var trunk = ChainWalk(

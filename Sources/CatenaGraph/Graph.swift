@@ -159,4 +159,12 @@ public struct Graph: Sendable {
     if let inputs { self.inputs = inputs }
     for (id, type) in types { values[id.index].type = type }
   }
+
+  /// Names, types, inputs and outputs only: what is left to know of a compiled graph, without holding its constants.
+  /// - Parameter inputs: `nil` for the graph's own.
+  package func interface(inputs: [ValueID]? = nil) -> Graph {
+    var result = self
+    result.rebuild(nodes: [], constants: [:], inputs: inputs)
+    return result
+  }
 }

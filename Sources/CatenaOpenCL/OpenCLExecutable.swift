@@ -37,7 +37,7 @@ package actor OpenCLExecutable: Executable {
     let prepared = try PreparedProgram(lowered, in: context, memoryLimit: memoryLimit)
     self.prepared = prepared
     self.thread = thread
-    graph = program.graph
+    graph = program.graph.interface()
     memoryPlan = prepared.memoryPlan
     layoutConversions = lowered.layoutConversions
     kernels = lowered.step.map(\.kernel)

@@ -68,39 +68,49 @@ struct MemoryTests {
     }
   }
 
-  /// The programs' bytes are the plan's; what comes on top is the network as imported, and the curve.
   @Test("a whole extraction keeps to its plan, and its programs to a limit by smaller blocks of samples")
   func extraction() async {
     await #expect(processExitsWith: .success) {
-      let network = ShippedNetwork.resnet20
-      let region = try network.region(Array(0..<20))
-      let chain = try ChainNetwork(model: network.model(), batch: region.count)
-      let backend = CPUBackend()
-      let settings = {
-        var settings = ChainSettings.short(steps: 2)
-        // The plan is that of the programs, not of more samples.
-        settings.variants = 0
-        return settings
-      }()
-      func extractor(_ limit: Int?) -> ChainExtractor {
-        ChainExtractor(
-          network: chain, backend: backend, settings: settings, options: CompileOptions(memoryLimit: limit))
-      }
-      let free = try await extractor(nil).plan(for: region, request: .keep(fraction: 0.5))
-      // Packed weights do not shrink with the blocks.
-      let limit = free.total * 4 / 5
-      for (limit, plan) in [
-        (nil, free), (limit, try await extractor(limit).plan(for: region, request: .keep(fraction: 0.5))),
-      ] {
-        let count = try await Allocations.counted {
-          _ = try await extractor(limit).chains(for: [region], request: .keep(fraction: 0.5))
-        }
-        let remark = "limit \(limit ?? 0), planned \(plan.total), \(count)"
-        #expect(plan.total <= limit ?? .max, "\(remark)")
-        // On top of both programs: the weights as imported, for each of them and for the search, and while they are packed.
-        let weights = chain.graph.constants.values.reduce(0) { $0 + $1.byteCount }
-        #expect(count.peakBytes >= plan.total * 8 / 10 && count.peakBytes <= plan.total + 5 * weights, "\(remark)")
-      }
+      try await expectExtractionKeepsToItsPlan(.short(steps: 2))
     }
+  }
+
+  @Test("so does one with all phases that goes to chains of other sizes")
+  func otherSizes() async {
+    await #expect(processExitsWith: .success) {
+      var settings = ChainSettings.short(steps: 20)
+      (settings.sizeSteps, settings.sizeRatio) = (2, 1.3)
+      try await expectExtractionKeepsToItsPlan(settings)
+    }
+  }
+}
+
+/// The programs' bytes are the plan's; what comes on top is the network as imported, and the curve.
+private func expectExtractionKeepsToItsPlan(_ settings: ChainSettings) async throws {
+  let network = ShippedNetwork.resnet20
+  let region = try network.region(Array(0..<20))
+  let chain = try ChainNetwork(model: network.model(), batch: region.count)
+  let backend = CPUBackend()
+  var settings = settings
+  // The plan is that of the programs, not of more samples.
+  settings.variants = 0
+  func extractor(_ limit: Int?) -> ChainExtractor {
+    ChainExtractor(
+      network: chain, backend: backend, settings: settings, options: CompileOptions(memoryLimit: limit))
+  }
+  let free = try await extractor(nil).plan(for: region, request: .keep(fraction: 0.5))
+  // Packed weights do not shrink with the blocks.
+  let limit = free.total * 4 / 5
+  for (limit, plan) in [
+    (nil, free), (limit, try await extractor(limit).plan(for: region, request: .keep(fraction: 0.5))),
+  ] {
+    let count = try await Allocations.counted {
+      _ = try await extractor(limit).chains(for: [region], request: .keep(fraction: 0.5))
+    }
+    let remark = "limit \(limit ?? 0), planned \(plan.total), \(count)"
+    #expect(plan.total <= limit ?? .max, "\(remark)")
+    // On top of both programs: the weights as imported, for each of them, and while they are packed.
+    let weights = chain.graph.constants.values.reduce(0) { $0 + $1.byteCount }
+    #expect(count.peakBytes >= plan.total * 8 / 10 && count.peakBytes <= plan.total + 4 * weights, "\(remark)")
   }
 }
