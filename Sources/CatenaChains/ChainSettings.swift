@@ -109,9 +109,10 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var batch: Int = 32
   /// Points of the sparsity-fidelity curve between everything and the smallest connected chain.
   public var curvePoints: Int = 14
-  /// Steps with gates of exactly 0 and 1 for each chain of another size than the search's own: those of the curve, and, twice
-  /// as many, those among which the smallest faithful one is looked for. 0 for none.
-  public var sizeSteps: Int = 30
+  /// Steps with gates of exactly 0 and 1 for each chain of another size than the search's own, in parts of the steps before
+  /// such gates: those of the curve, and, twice as many, those among which the smallest faithful one is looked for. 0 for
+  /// none.
+  public var sizePart: Double = 0.07
   /// How much larger or smaller each of these is than the one that it begins with.
   public var sizeRatio: Double = 1.5
   /// The part of the units that a search for the smallest faithful chain heads for.
@@ -132,6 +133,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   var branchSteps: Int { min(max(Int(branchEnd * Double(steps)), 0), softSteps) }
   /// Steps in which the temperature falls.
   var coolingSteps: Int { max(Int(coolingEnd * Double(steps)), 1) }
+  /// Steps for a chain of another size: thirty of five hundred.
+  package var sizeSteps: Int { sizePart > 0 ? max(Int((sizePart * Double(softSteps)).rounded()), 1) : 0 }
   /// Whether the search goes to chains of other sizes when it has settled.
   var hasOtherSizes: Bool { straightSteps > 0 && sizeSteps > 0 }
   /// The most times that the search settles: once where no phase judges steps, so that no end is known to be the best, and

@@ -36,23 +36,36 @@ struct CurveEvaluation {
     let step: Int
     let binary: Fidelity
     var count: Int { selection.keptCount }
+    /// The same for chains of about the same size (within 5 %).
+    var sizeClass: Int { Int((log(Double(max(count, 1))) / log(1.05)).rounded()) }
 
     func isBetter(than other: Candidate) -> Bool { binary.isBetter(than: other.binary) }
   }
 
-  /// Of all chains of about the same size (within 5 %) those that are better than every smaller one of them.
+  /// The chains that are better than every smaller one: no other answers any request. Where they are few, also the best of
+  /// their size that lie farthest from them, so that a curve can be seen.
   private func worthReporting(_ candidates: [Candidate]) -> [Candidate] {
-    let ordered = candidates.sorted { $0.count == $1.count ? $0.isBetter(than: $1) : $0.count < $1.count }
-    var result: [Candidate] = []
-    var size: Int?
-    for candidate in ordered {
-      let own = Int((log(Double(max(candidate.count, 1))) / log(1.05)).rounded())
-      if own == size, let last = result.last, !candidate.isBetter(than: last) { continue }
-      size = own
-      result.append(candidate)
+    var answers: [Candidate] = []
+    var others: [Int: Candidate] = [:]
+    for candidate in candidates.sorted(by: { $0.count == $1.count ? $0.isBetter(than: $1) : $0.count < $1.count }) {
+      if answers.last.map(candidate.isBetter) ?? true {
+        answers.append(candidate)
+      } else if others[candidate.sizeClass].map(candidate.isBetter) ?? true {
+        others[candidate.sizeClass] = candidate
+      }
     }
-    return result
+    var shown = answers
+    func distance(_ size: Int) -> Int { shown.map { abs($0.sizeClass - size) }.min() ?? .max }
+    while shown.count < Self.leastPoints,
+      let size = others.keys.max(by: { (distance($0), $1) < (distance($1), $0) })
+    {
+      if let other = others.removeValue(forKey: size) { shown.append(other) }
+    }
+    return shown
   }
+
+  /// Points of a curve below everything, where there are as many chains.
+  private static let leastPoints = 10
 
   private var unitCount: Int { selector.everything.units.count }
 

@@ -162,7 +162,7 @@ struct CompactionTests {
     settings.steps = steps
     settings.deadGate = deadGate
     // One end each: what a search does besides where samples are missed is not what is compared.
-    (settings.ends, settings.restarts, settings.sizeSteps) = (1, 0, 0)
+    (settings.ends, settings.restarts, settings.sizePart) = (1, 0, 0)
     let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
     let found = try await search.paths(of: [region], dense: [dense], variants: [], keep: [0.25]) { _ in }
     let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(found.paths[0].last))

@@ -75,7 +75,7 @@ struct EndsTests {
     settings.restarts = restarts
     settings.straightPart = straightPart
     settings.branchEnd = branchEnd
-    settings.sizeSteps = 0
+    settings.sizePart = 0
     let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
     var divergences: [Double] = []
     let found = try await search.paths(of: [region], dense: [dense], variants: [], keep: [keep]) { progress in

@@ -79,7 +79,7 @@ struct MemoryTests {
   func otherSizes() async {
     await #expect(processExitsWith: .success) {
       var settings = ChainSettings.short(steps: 20)
-      (settings.sizeSteps, settings.sizeRatio) = (2, 1.3)
+      settings.sizeRatio = 1.3
       try await expectExtractionKeepsToItsPlan(settings)
     }
   }

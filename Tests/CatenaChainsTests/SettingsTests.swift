@@ -18,6 +18,7 @@ struct SettingsTests {
     #expect(Int(fitted.branchEnd * Double(fitted.steps)) == 200)
     #expect(Int(fitted.coolingEnd * Double(fitted.steps)) == 200)
     #expect(abs(fitted.shrinkingEnd * Double(fitted.steps) - 300) < 1e-9)
+    #expect(settings.sizeSteps == 30 && fitted.sizeSteps == 30)
     #expect(fitted.fitted(toUnits: units) == fitted)
   }
 
@@ -40,6 +41,7 @@ struct SettingsTests {
     var settings = ChainSettings()
     settings.steps = 100
     #expect(settings.fitted(toUnits: 40_000).steps == 170)
+    #expect(settings.sizeSteps == 6)
     settings.straightPart = 0
     #expect(settings.fitted(toUnits: 40_000).steps == 100)
   }

@@ -71,12 +71,15 @@ extension ChainEvaluation {
     _ record: inout RegionRecord, of region: EvaluationRegion, _ selection: ChainSelection, _ request: ChainRequest,
     _ search: ChainSettings, _ progress: @escaping @Sendable (String, Double) -> Void
   ) async throws {
+    var search = search
+    // A budget is answered by the chain that a search settles on; nobody looks at those of other sizes here.
+    if request.budget != nil { search.sizePart = 0 }
     var generator = SeededGenerator(seed: settings.seed &+ 2)
     let total = Double(settings.otherSeeds + region.others.count)
     for number in 0..<settings.otherSeeds {
-      var search = search
-      search.seed &+= UInt64(number + 1)
-      let chain = try await extract(region.samples.region, request, search) {
+      var seeded = search
+      seeded.seed &+= UInt64(number + 1)
+      let chain = try await extract(region.samples.region, request, seeded) {
         progress("chains of other seeds", (Double(number) + $0) / total)
       }
       record.otherSeeds.append(overlap(selection, chain.point.selection, &generator))
