@@ -7,16 +7,26 @@ import Testing
 
 @Suite("Chains of other sizes")
 struct SizeWalkTests {
-  private func extractor(_ edit: (inout ChainSettings) -> Void) throws -> (ChainExtractor, Region) {
-    let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
+  private func example(
+    _ edit: (inout ChainSettings) -> Void = { _ in }
+  ) throws -> (network: ChainNetwork, region: Region, settings: ChainSettings) {
     var settings = ChainSettings()
     settings.steps = 200
     (settings.ends, settings.restarts) = (1, 0)
     // As many as the published ones.
     settings.sizePart = 30 / 170
     edit(&settings)
-    let extractor = ChainExtractor(network: network, backend: CPUBackend(), settings: settings)
-    return (extractor, try ShippedNetwork.resnet20.region(Array(0..<20)))
+    return (
+      try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20),
+      try ShippedNetwork.resnet20.region(Array(0..<20)), settings
+    )
+  }
+
+  private func extractor(_ edit: (inout ChainSettings) -> Void = { _ in }) throws -> (ChainExtractor, Region) {
+    let example = try example(edit)
+    return (
+      ChainExtractor(network: example.network, backend: CPUBackend(), settings: example.settings), example.region
+    )
   }
 
   @Test("a curve's sizes lead evenly to everything, and to some below")
@@ -34,8 +44,27 @@ struct SizeWalkTests {
   }
 
   @Test("one search gives faithful chains of every size above its own")
+  func chains() async throws {
+    let (network, region, settings) = try example()
+    let evaluator = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
+    let dense = try await evaluator.denseLogits(of: region)
+    let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
+    let found = try await search.paths(of: [region], dense: [dense], variants: [], keep: [0.2]) { _ in }
+    let selector = ChainSelector(sites: network.sites)
+    let sizes = SizeWalk.curveSizes(around: [0.2], smallest: selector.smallestSize, ratio: settings.sizeRatio)
+    #expect(sizes.larger.count == 3)
+    for (size, snapshot) in zip(sizes.larger, found.chains[0]) {
+      let selection = selector.hardChain(of: snapshot)
+      let part = Double(selection.keptCount) / Double(network.sites.unitCount)
+      #expect(part > 0.9 * size[0] && part <= size[0])
+      let fidelity = Fidelity(dense: dense, chain: try await evaluator.binaryLogits(of: region, selection))
+      #expect(fidelity.agreement >= 0.85, "\(size): \(fidelity)")
+    }
+  }
+
+  @Test("the curve shows the chains that answer requests")
   func curve() async throws {
-    let (extractor, region) = try extractor { _ in }
+    let (extractor, region) = try extractor()
     let result = try await extractor.chains(for: [region], request: .keep(fraction: 0.2))[0]
     #expect(result.work.sizes == 6)
     #expect(result.work.steps == 200 + 6 * 30)
@@ -44,12 +73,6 @@ struct SizeWalkTests {
       !points[(index + 1)...].contains { !points[index].binary.isBetter(than: $0.binary) }
     }
     #expect(points.count == max(answers.count, 1 + 10), "others are shown only where few chains answer requests")
-    let sizes = SizeWalk.curveSizes(around: [0.2], smallest: 0.01, ratio: 1.5).larger.map { $0[0] }
-    #expect(sizes.count == 3)
-    for size in sizes {
-      let chains = result.curve.points.filter { $0.keptFraction > 0.9 * size && $0.keptFraction <= size }
-      #expect(chains.contains { $0.binary.agreement >= 0.85 }, "\(size)")
-    }
     Measured.report("curve of ResNet-20: \(result.curve.points.map { ($0.keptFraction, $0.binary) })")
 
     let (bare, _) = try self.extractor { $0.sizePart = 0 }
