@@ -107,7 +107,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var blend: Double = 0.5
   /// Samples per step; a larger region runs in chunks whose gradients add up.
   public var batch: Int = 32
-  /// Points of the sparsity-fidelity curve between everything and the smallest connected chain.
+  /// Sizes between everything and the smallest connected chain at which chains are also taken from the scores for the
+  /// sparsity-fidelity curve.
   public var curvePoints: Int = 14
   /// Steps with gates of exactly 0 and 1 for each chain of another size than the search's own, in parts of the steps before
   /// such gates: those of the curve, and, twice as many, those among which the smallest faithful one is looked for. 0 for
