@@ -40,9 +40,9 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// Draws from which the gates' sensitivities are estimated, whose order unit scores begin in; each takes about as long as a
   /// step. 0 for scores that begin alike, but see `sensitiveUnits`.
   public var draws: Int = 0
-  /// In a network of this many units or more scores begin in the order of sensitivities, from 16 draws and with a first
-  /// temperature of 0.3, where no draws are asked for: gates that begin alike scale all layers, and many layers so scaled
-  /// are another network (see <doc:HowScoresBecomeChains>). Not above 0, for none.
+  /// In a network of this many units or more scores begin in the order of sensitivities, from 16 draws, with a first
+  /// temperature of 0.3 and at half of the units, where no draws are asked for: gates that begin alike scale all layers,
+  /// and many layers so scaled are another network (see <doc:HowScoresBecomeChains>). Not above 0, for none.
   public var sensitiveUnits: Double = 10_000
   /// How far apart scores begin, in widths of the first step's sigmoids: at 1 the gates of a first step with half of the
   /// units are spread evenly over 0 to 1.
@@ -92,8 +92,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var snapshots: Int = 50
   /// A unit or branch whose gate is below this is cut out of the network for the rest of the search; 0 for never.
   public var deadGate: Float = 0.001
-  /// In the settled phase units beyond this many times what the gates add up to are cut out as well, the smallest gates
-  /// first: what lies that far behind does not come back.
+  /// In the settled phase, and before it where scores began in the order of sensitivities, units beyond this many times
+  /// what the gates add up to are cut out as well, the smallest gates first: what lies that far behind does not come back.
   public var reserve: Double = 2
   /// What it costs to make the program again, in steps: as many must have been wasted on cut units since the last time.
   public var compactionCost: Double = 2
@@ -166,7 +166,7 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   package func fitted(toUnits units: Int) -> ChainSettings {
     var fitted = self
     if sensitiveUnits > 0, Double(units) >= sensitiveUnits, draws == 0 {
-      (fitted.draws, fitted.firstTemperature) = (16, 0.3)
+      (fitted.draws, fitted.firstTemperature, fitted.firstSize) = (16, 0.3, 0.5)
     }
     guard straightUnits > 0 else { return fitted }
     let straight = Int(Double(softSteps) * min(Double(units) / straightUnits, 1))

@@ -10,8 +10,8 @@ struct SurvivingUnits {
 
 extension ChainSearch {
   /// What is left for a phase to work on, of any region: the branches that are on; of their units those whose gates are
-  /// not practically zero, in the settled phase at most `reserve` times as many as the gates add up to, and in the
-  /// straight phase somewhat more than a chain may keep.
+  /// not practically zero, in the settled phase, and before it where scores began in the order of sensitivities, at most
+  /// `reserve` times as many as the gates add up to, and in the straight phase somewhat more than a chain may keep.
   func survivors(
     in snapshots: [ScoreSnapshot], _ phase: ChainProgram.Phase, keep: [Double]
   ) -> SurvivingUnits {
@@ -27,9 +27,9 @@ extension ChainSearch {
     for (snapshot, fraction) in zip(snapshots, keep) {
       let gates = gates(of: snapshot, blocksAbove: least)
       switch phase {
-      case .soft:
+      case .soft where settings.draws == 0:
         for unit in gates.indices where gates[unit] > settings.deadGate { units[unit] = true }
-      case .settled:
+      case .soft, .settled:
         let count = Int(settings.reserve * Double(gates.reduce(0, +)))
         for unit in largest(count, of: gates) where gates[unit] > settings.deadGate { units[unit] = true }
       case .straight:

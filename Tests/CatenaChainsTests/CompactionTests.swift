@@ -152,21 +152,47 @@ struct CompactionTests {
     Measured.report("compaction: \(made.count) programs, one made in \(cost) of its steps, the mean")
   }
 
+  @Test("the soft phase cuts units beyond twice the gates' sum where scores begin in an order, and only there")
+  func reserve() async throws {
+    func mostBeyond(draws: Int) async throws -> Int {
+      var settings = ChainSettings()
+      (settings.steps, settings.draws, settings.firstTemperature, settings.firstSize) = (100, draws, 0.3, 0.5)
+      let (path, programs) = try await searched(settings)
+      return try programs.filter { $0.phase == .soft && $0.firstStep > 0 }.map { program in
+        let gates = try #require(path.first { $0.step == program.firstStep }).unitGates
+        return program.livingUnits - Int(settings.reserve * Double(gates.reduce(0, +)))
+      }.max() ?? .max
+    }
+    #expect(try await mostBeyond(draws: 2) <= 0)
+    #expect(try await mostBeyond(draws: 0) > 0)
+  }
+
   /// The last chain of a search for a quarter of ResNet-20's units, and the programs that it ran.
   private func found(steps: Int, deadGate: Float) async throws -> (fidelity: Fidelity, programs: [ProgramRecord]) {
+    var settings = ChainSettings()
+    (settings.steps, settings.deadGate) = (steps, deadGate)
+    let (path, programs) = try await searched(settings)
+    let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
+    let region = try ShippedNetwork.resnet20.region(Array(0..<20))
+    let evaluator = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
+    let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(path.last))
+    let fidelity = Fidelity(
+      dense: try await evaluator.denseLogits(of: region), chain: try await evaluator.binaryLogits(of: region, selection)
+    )
+    return (fidelity, programs)
+  }
+
+  /// The path of a search for a quarter of ResNet-20's units, and the programs that it ran.
+  private func searched(_ settings: ChainSettings) async throws -> (path: [ScoreSnapshot], programs: [ProgramRecord]) {
     let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 20)
     let region = try ShippedNetwork.resnet20.region(Array(0..<20))
     let evaluator = try await ChainEvaluator(network: network, backend: CPUBackend(), options: CompileOptions())
     let dense = try await evaluator.denseLogits(of: region)
-    var settings = ChainSettings()
-    settings.steps = steps
-    settings.deadGate = deadGate
+    var settings = settings
     // One end each: what a search does besides where samples are missed is not what is compared.
     (settings.ends, settings.restarts, settings.sizePart) = (1, 0, 0)
     let search = ChainSearch(network: network, backend: CPUBackend(), options: CompileOptions(), settings: settings)
     let found = try await search.paths(of: [region], dense: [dense], variants: [], keep: [0.25]) { _ in }
-    let selection = ChainSelector(sites: network.sites).hardChain(of: try #require(found.paths[0].last))
-    let logits = try await evaluator.binaryLogits(of: region, selection)
-    return (Fidelity(dense: dense, chain: logits), found.programs)
+    return (found.paths[0], found.programs)
   }
 }

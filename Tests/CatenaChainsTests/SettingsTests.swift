@@ -28,10 +28,12 @@ struct SettingsTests {
     let fitted = ChainSettings().fitted(toUnits: 10_000)
     #expect(fitted.draws == 16)
     #expect(fitted.firstTemperature == 0.3)
+    #expect(fitted.firstSize == 0.5)
     var settings = ChainSettings()
     settings.draws = 4
     #expect(settings.fitted(toUnits: 10_000).draws == 4)
     #expect(settings.fitted(toUnits: 10_000).firstTemperature == 1)
+    #expect(settings.fitted(toUnits: 10_000).firstSize == 0.95)
     (settings.draws, settings.sensitiveUnits) = (0, 0)
     #expect(settings.fitted(toUnits: 10_000).draws == 0)
   }
