@@ -35,11 +35,19 @@ void catena_inverse_from_factor(double *factor, int64_t columns) {
 // Lanes of the block scores: as many doubles as the widest registers hold.
 enum { LANES = 8, LATE_REMOVALS = 64 };
 
-// What one thread needs for a row. `columns` shrinks as the matrix is compacted; the stride stays.
+// Neighbouring blocks.
+typedef struct {
+  int64_t begin, end;
+} block_run;
+
+// What one thread needs for a row. `columns` shrinks as the matrix is compacted; the strides stay.
 typedef struct {
   int64_t columns, stride, block, blocks, pending;
-  // The lower triangle of the inverse Hessian of what is left, without the pending removals.
-  double *matrix;
+  // The lower triangle of the inverse Hessian of what is left, without the pending removals: all rows' own until the first
+  // compaction.
+  const double *matrix;
+  int64_t matrix_stride;
+  double *compacted;
   // The pending removals: late x stride.
   double *removals;
   double *weights;
@@ -49,8 +57,10 @@ typedef struct {
   // Infinite for a block that is removed but not yet compacted away, else 0.
   double *removed;
   double *scores;
-  // The removal under way by place in the block: block x planes per row of the removal.
+  // The rows of the removal under way by place in the block: block x block x planes.
   double *transposed;
+  // The blocks that a compaction keeps.
+  block_run *kept;
   int32_t *ids;
 } elimination_row;
 
@@ -63,7 +73,8 @@ static int64_t padded(int64_t count) { return (count + LANES - 1) / LANES * LANE
 static int64_t row_doubles(int64_t columns, int64_t block) {
   int64_t stride = padded(columns) + LANES, planes = padded(columns / block);
   // Planes and weights have lanes to spare.
-  return columns * stride + late_removals(block) * stride + (block * block + 2 * block + 3) * planes;
+  int64_t runs = (late_removals(block) / block + 1) * (int64_t)(sizeof(block_run) / sizeof(double));
+  return columns * stride + late_removals(block) * stride + (2 * block * block + block + 3) * planes + runs;
 }
 
 size_t catena_elimination_scratch_bytes(const catena_elimination *problem, int32_t threads) {
@@ -74,14 +85,15 @@ static elimination_row row_memory(const catena_elimination *p, double *memory) {
   int64_t stride = padded(p->columns) + LANES, planes = padded(p->columns / p->block);
   elimination_row row = {.stride = stride, .block = p->block, .planes = planes};
   double *next = memory;
-  row.matrix = next, next += p->columns * stride;
+  row.compacted = next, next += p->columns * stride;
   row.removals = next, next += late_removals(p->block) * stride;
   row.weights = next, next += p->block * planes;
   row.diagonal = next, next += p->block * p->block * planes;
-  row.transposed = next, next += p->block * planes;
+  row.transposed = next, next += p->block * p->block * planes;
   row.removed = next, next += planes;
   row.scores = next, next += planes;
-  row.ids = (int32_t *)next;
+  row.kept = (block_run *)next;
+  row.ids = (int32_t *)(row.kept + late_removals(p->block) / p->block + 1);
   return row;
 }
 
@@ -90,9 +102,8 @@ static void begin_row(elimination_row *row, const catena_elimination *p, int64_t
   row->columns = p->columns;
   row->blocks = p->columns / block;
   row->pending = 0;
-  for (int64_t i = 0; i < p->columns; i++) {
-    memcpy(row->matrix + i * row->stride, p->inverse + i * p->columns, (size_t)(i + 1) * sizeof(double));
-  }
+  row->matrix = p->inverse;
+  row->matrix_stride = p->columns;
   memcpy(row->weights, p->weights + index * p->columns, (size_t)p->columns * sizeof(double));
   for (int64_t i = p->columns; i < block * row->planes; i++) row->weights[i] = 0;
   for (int64_t i = 0; i < block; i++) {
@@ -195,20 +206,64 @@ static void scale(double *target, double factor, int64_t count) {
   for (int64_t i = 0; i < count; i++) target[i] *= factor;
 }
 
+// rows[i][c] -= sum over p of removals[p][first + i] removals[p][c], `count` rows of whole vectors of columns. Sums of some
+// rows and vectors stay in registers.
+#define SUBTRACT_PENDING(NAME, ROWS, VECTORS) \
+  CATENA_INLINE void NAME( \
+    const double *removals, int64_t stride, int64_t pending, int64_t first, double *rows, int64_t begin \
+  ) { \
+    double sums[ROWS][VECTORS * LANES]; \
+    for (int i = 0; i < ROWS; i++) { \
+      for (int l = 0; l < VECTORS * LANES; l++) sums[i][l] = rows[i * stride + begin + l]; \
+    } \
+    for (int64_t p = 0; p < pending; p++) { \
+      const double *line = removals + p * stride; \
+      for (int i = 0; i < ROWS; i++) { \
+        for (int l = 0; l < VECTORS * LANES; l++) sums[i][l] -= line[first + i] * line[begin + l]; \
+      } \
+    } \
+    for (int i = 0; i < ROWS; i++) { \
+      for (int l = 0; l < VECTORS * LANES; l++) rows[i * stride + begin + l] = sums[i][l]; \
+    } \
+  }
+SUBTRACT_PENDING(subtract_narrow, 1, 1)
+SUBTRACT_PENDING(subtract_wide, 1, 4)
+SUBTRACT_PENDING(subtract_three_narrow, 3, 1)
+SUBTRACT_PENDING(subtract_three_wide, 3, 4)
+
+CATENA_VECTORISED
+static void subtract_pending(
+  const double *removals, int64_t stride, int64_t pending, int64_t first, int64_t count, double *rows, int64_t columns
+) {
+  int64_t i = 0, begin;
+  for (; i + 3 <= count; i += 3) {
+    double *line = rows + i * stride;
+    for (begin = 0; begin + 4 * LANES <= columns; begin += 4 * LANES) {
+      subtract_three_wide(removals, stride, pending, first + i, line, begin);
+    }
+    for (; begin < columns; begin += LANES) subtract_three_narrow(removals, stride, pending, first + i, line, begin);
+  }
+  for (; i < count; i++) {
+    double *line = rows + i * stride;
+    for (begin = 0; begin + 4 * LANES <= columns; begin += 4 * LANES) {
+      subtract_wide(removals, stride, pending, first + i, line, begin);
+    }
+    for (; begin < columns; begin += LANES) subtract_narrow(removals, stride, pending, first + i, line, begin);
+  }
+}
+
 // The rows of block `chosen` of the inverse Hessian, with the pending removals done.
 static void current_rows(elimination_row *row, int64_t chosen, double *rows) {
   int64_t block = row->block, first = chosen * block, stride = row->stride;
   for (int64_t i = 0; i < block; i++) {
-    memcpy(rows + i * stride, row->matrix + (first + i) * stride, (size_t)(first + i + 1) * sizeof(double));
+    memcpy(
+      rows + i * stride, row->matrix + (first + i) * row->matrix_stride, (size_t)(first + i + 1) * sizeof(double));
   }
   for (int64_t column = first; column < row->columns; column++) {
-    const double *line = row->matrix + column * stride + first;
+    const double *line = row->matrix + column * row->matrix_stride + first;
     for (int64_t i = 0; i < block && first + i < column; i++) rows[i * stride + column] = line[i];
   }
-  if (row->pending == 0) return;
-  cblas_dgemm(
-    CblasRowMajor, CblasTrans, CblasNoTrans, (int)block, (int)row->columns, (int)row->pending, -1,
-    row->removals + first, (int)stride, row->removals, (int)stride, 1, rows, (int)stride);
+  subtract_pending(row->removals, stride, row->pending, first, block, rows, row->columns);
 }
 
 // Divides the rows by the Cholesky factor of their own block, in place, one row after the other; gives the loss.
@@ -230,64 +285,101 @@ static bool normalise(elimination_row *row, int64_t chosen, double *rows, double
   return true;
 }
 
-static void update_diagonal(elimination_row *row, const double *rows) {
-  int64_t block = row->block;
-  for (int64_t k = 0; k < block; k++) {
-    const double *line = rows + k * row->stride;
-    if (block == 1) {
-      subtract_product(row->diagonal, line, line, row->columns);
-      continue;
-    }
-    for (int64_t i = 0; i < block; i++) {
-      for (int64_t q = 0; q < row->blocks; q++) row->transposed[i * row->planes + q] = line[q * block + i];
-    }
-    for (int64_t i = 0; i < block; i++) {
-      for (int64_t j = 0; j <= i; j++) {
-        subtract_product(
-          row->diagonal + (i * block + j) * row->planes, row->transposed + i * row->planes,
-          row->transposed + j * row->planes, row->blocks);
+CATENA_VECTORISED
+static void subtract_squares(const double *transposed, int64_t block, int64_t planes, int64_t count, double *diagonal) {
+  for (int64_t i = 0; i < block; i++) {
+    for (int64_t j = 0; j <= i; j++) {
+      double *plane = diagonal + (i * block + j) * planes;
+      for (int64_t q = 0; q < count; q += LANES) {
+        double sum[LANES];
+        for (int64_t l = 0; l < LANES; l++) sum[l] = plane[q + l];
+        for (int64_t k = 0; k < block; k++) {
+          const double *line = transposed + k * block * planes + q;
+          for (int64_t l = 0; l < LANES; l++) sum[l] -= line[i * planes + l] * line[j * planes + l];
+        }
+        for (int64_t l = 0; l < LANES; l++) plane[q + l] = sum[l];
       }
     }
   }
 }
 
-// Does the pending removals and leaves out what is removed.
-static void compact(elimination_row *row) {
-  int64_t block = row->block, stride = row->stride, kept = 0;
-  cblas_dsyrk(
-    CblasRowMajor, CblasLower, CblasTrans, (int)row->columns, (int)row->pending, -1, row->removals, (int)stride, 1,
-    row->matrix, (int)stride);
-  row->pending = 0;
+static void update_diagonal(elimination_row *row, const double *rows) {
+  int64_t block = row->block, planes = row->planes;
+  if (block == 1) {
+    subtract_product(row->diagonal, rows, rows, row->columns);
+    return;
+  }
+  for (int64_t k = 0; k < block; k++) {
+    const double *line = rows + k * row->stride;
+    for (int64_t i = 0; i < block; i++) {
+      double *plane = row->transposed + (k * block + i) * planes;
+      for (int64_t q = 0; q < row->blocks; q++) plane[q] = line[q * block + i];
+      // Lanes without a block stay as they are.
+      for (int64_t q = row->blocks; q < padded(row->blocks); q++) plane[q] = 0;
+    }
+  }
+  subtract_squares(row->transposed, block, planes, row->blocks, row->diagonal);
+}
+
+// The runs of blocks that are not removed.
+static int64_t find_kept(elimination_row *row) {
+  int64_t runs = 0;
   for (int64_t q = 0; q < row->blocks; q++) {
     if (row->removed[q] != 0) continue;
-    row->ids[kept] = row->ids[q];
-    for (int64_t i = 0; i < block; i++) row->weights[kept * block + i] = row->weights[q * block + i];
-    for (int64_t plane = 0; plane < block * block; plane++) {
-      row->diagonal[plane * row->planes + kept] = row->diagonal[plane * row->planes + q];
-    }
-    // `removed` still tells what happened to the blocks before: columns move like rows.
-    for (int64_t i = 0; i < block; i++) {
-      const double *from = row->matrix + (q * block + i) * stride;
-      double *to = row->matrix + (kept * block + i) * stride;
-      int64_t next = 0;
-      for (int64_t other = 0; other <= q; other++) {
-        if (row->removed[other] != 0) continue;
-        memmove(to + next, from + other * block, (size_t)block * sizeof(double));
-        next += block;
+    if (runs > 0 && row->kept[runs - 1].end == q) row->kept[runs - 1].end = q + 1;
+    else row->kept[runs++] = (block_run){q, q + 1};
+  }
+  return runs;
+}
+
+// Moves what is kept of the first `limit` blocks of a line to its beginning, `size` elements a block; gives their number.
+CATENA_INLINE int64_t keep(
+  const block_run *kept, int64_t runs, int64_t limit, int64_t size, const double *from, double *to
+) {
+  int64_t next = 0;
+  for (int64_t r = 0; r < runs && kept[r].begin < limit; r++) {
+    int64_t count = (catena_minimum(kept[r].end, limit) - kept[r].begin) * size;
+    memmove(to + next, from + kept[r].begin * size, (size_t)count * sizeof(double));
+    next += count;
+  }
+  return next / size;
+}
+
+// Leaves out what is removed, and does the pending removals to the rest.
+static void compact(elimination_row *row) {
+  int64_t block = row->block, stride = row->stride, blocks = row->blocks, runs = find_kept(row), kept = 0;
+  for (int64_t r = 0; r < runs; r++) {
+    for (int64_t q = row->kept[r].begin; q < row->kept[r].end; q++, kept++) {
+      row->ids[kept] = row->ids[q];
+      for (int64_t i = 0; i < block; i++) {
+        keep(
+          row->kept, runs, q + 1, block, row->matrix + (q * block + i) * row->matrix_stride,
+          row->compacted + (kept * block + i) * stride);
       }
     }
-    kept++;
   }
-  int64_t lanes = padded(row->blocks);
-  for (int64_t q = 0; q < lanes; q++) {
-    row->removed[q] = q < kept ? 0 : INFINITY;
-    if (q < kept) continue;
-    for (int64_t i = 0; i < block; i++) {
-      for (int64_t j = 0; j < block; j++) row->diagonal[(i * block + j) * row->planes + q] = i == j;
+  row->matrix = row->compacted;
+  row->matrix_stride = stride;
+  keep(row->kept, runs, blocks, block, row->weights, row->weights);
+  for (int64_t p = 0; p < row->pending; p++) {
+    keep(row->kept, runs, blocks, block, row->removals + p * stride, row->removals + p * stride);
+  }
+  for (int64_t q = 0; q < padded(blocks); q++) row->removed[q] = q < kept ? 0 : INFINITY;
+  for (int64_t i = 0; i < block; i++) {
+    for (int64_t j = 0; j < block; j++) {
+      double *plane = row->diagonal + (i * block + j) * row->planes;
+      keep(row->kept, runs, blocks, 1, plane, plane);
+      for (int64_t q = kept; q < padded(blocks); q++) plane[q] = i == j;
     }
   }
   row->blocks = kept;
   row->columns = kept * block;
+  if (kept > 0) {
+    cblas_dsyrk(
+      CblasRowMajor, CblasLower, CblasTrans, (int)row->columns, (int)row->pending, -1, row->removals, (int)stride, 1,
+      row->compacted, (int)stride);
+  }
+  row->pending = 0;
 }
 
 static bool eliminate_row(
