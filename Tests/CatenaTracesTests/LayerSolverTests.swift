@@ -36,7 +36,9 @@ struct LayerSolverTests {
     check(try await test.solved(PruningMethod(.exact(.tap)), sparsity: sparsity), literal)
   }
 
-  @Test("remove single weights where that is asked for", arguments: LayerCase.all.filter { $0.layer.columns <= 60 })
+  @Test(
+    "remove single weights where that is asked for",
+    arguments: LayerCase.all.filter { $0.layer.columns <= 60 } + [LayerCase.manyColumns])
   func singleWeights(test: LayerCase) async throws {
     let literal = LiteralSolver(test.layer, test.inputs).exact(test.weights, sparsity: 0.6, blocks: .weight)
     check(try await test.solved(PruningMethod(.exact(.weight)), sparsity: 0.6), literal)

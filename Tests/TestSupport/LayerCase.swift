@@ -61,6 +61,10 @@ package struct LayerCase: Sendable {
     LayerCase(testDescription: "linear", layer: LayerGeometry(linear: 7, features: 12, tokens: 4), images: 9),
   ]
 
+  /// More columns than the exact solver removes between two compactions, also when they go one by one.
+  package static let manyColumns = convolution(
+    "1x1 of 140 channels", channels: 140, rows: 2, kernel: [1, 1], source: [14, 13], pads: [0, 0])
+
   package var inputs: Tensor {
     var generator = SeededGenerator(seed: 7)
     let channels = layer.groups * layer.channels
