@@ -33,7 +33,7 @@ public struct CPUBackend: Backend {
   public func compileForProcessor(
     _ program: Program, options: CompileOptions
   ) async throws(ComputeError) -> CPUExecutable {
-    let thread = OwnedThread.shared(threads: device.threads)
+    let thread = OwnedThread(threads: device.threads)
     let compiler = Compiler(thread: thread, threads: device.threads)
     let compiled = try await compiler.compile(program, options)
     return CPUExecutable(compiled, thread: thread)

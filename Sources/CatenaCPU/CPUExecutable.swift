@@ -4,8 +4,7 @@ import CatenaTensors
 import Foundation
 import Logging
 
-/// A program compiled for the processor. One that uses a single thread has it to itself; programs of several threads take
-/// turns on one team, a call of ``run(steps:)`` at a time.
+/// A program compiled for the processor, driven by a thread of its own.
 public actor CPUExecutable: Executable {
   /// Every byte that this executable holds.
   public nonisolated let memoryPlan: MemoryPlan

@@ -1,29 +1,12 @@
 import COneDNN
 import Foundation
-import Synchronization
 
-/// One thread with a queue, the executor of whatever drives compiled programs: settings of the thread pool belong to
-/// the thread that begins a parallel section, so nobody else's change.
+/// One thread with a queue, the executor of whatever drives a compiled program: settings of the thread pool belong to
+/// the thread that begins a parallel section, so each program has its own and nobody else's change.
 final class OwnedThread: SerialExecutor {
   private let queue: JobQueue
 
-  /// The thread of a program that uses `threads` threads: one of its own for one, else that of all such programs, which
-  /// take turns. A team for each would be more threads than processors, and the pool's threads then go to sleep at the end
-  /// of every kernel instead of waiting for the next a little while.
-  static func shared(threads: Int) -> OwnedThread {
-    guard threads > 1 else { return OwnedThread(threads: threads) }
-    return teams.withLock { teams in
-      if let team = teams[threads]?.thread { return team }
-      let team = OwnedThread(threads: threads)
-      teams[threads] = Team(thread: team)
-      return team
-    }
-  }
-
-  private struct Team: Sendable { weak var thread: OwnedThread? }
-  private static let teams = Mutex<[Int: Team]>([:])
-
-  private init(threads: Int) {
+  init(threads: Int) {
     let queue = JobQueue()
     self.queue = queue
     let thread = Thread { queue.serve(threads: threads) }

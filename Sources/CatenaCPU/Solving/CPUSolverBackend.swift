@@ -3,8 +3,8 @@ import CatenaTensors
 
 /// The linear algebra of traces on the processor: OpenBLAS's matrix products and LAPACK's factorisations, own sweeps.
 ///
-/// All layers are worked on by the team that programs of as many threads use, one call after the other. Results are the
-/// same bits for the same inputs, processor and number of threads.
+/// All layers of one back end are worked on by one thread with a team, one call after the other. Results are the same bits
+/// for the same inputs, processor and number of threads.
 public struct CPUSolverBackend: LayerSolverBackend {
   private let thread: OwnedThread
   private let threads: Int
@@ -15,7 +15,7 @@ public struct CPUSolverBackend: LayerSolverBackend {
   public init(threads: Int? = nil) {
     precondition(threads.map { $0 > 0 } ?? true, "a solver needs a thread")
     self.threads = threads ?? Machine.usableProcessors
-    thread = .shared(threads: self.threads)
+    thread = OwnedThread(threads: self.threads)
   }
 
   /// Prepares for one layer.
