@@ -153,12 +153,21 @@ static void store(const elementwise_step *step, int32_t operand, const block *at
 // Adds the rows of a block to one row of cells.
 CATENA_VECTORISED
 static void add_rows(const float *lanes, int64_t rows, int64_t length, double *cells) {
+  enum { WIDE = 128 };
   float sums[CATENA_BLOCK];
-  for (int64_t i = 0; i < length; i++) sums[i] = lanes[i];
-  for (int64_t row = 1; row < rows; row++) {
-    const float *values = lanes + row * length;
+  // Short rows go together, so that they fill vectors.
+  int64_t together = 1;
+  while (2 * together <= rows && 2 * together * length <= WIDE) together *= 2;
+  int64_t width = together * length, count = rows * length, next = width;
+  for (int64_t i = 0; i < width; i++) sums[i] = lanes[i];
+  for (; next < count; next += width) {
+    int64_t here = catena_minimum(count - next, width);
 #pragma clang loop vectorize(assume_safety)
-    for (int64_t i = 0; i < length; i++) sums[i] += values[i];
+    for (int64_t i = 0; i < here; i++) sums[i] += lanes[next + i];
+  }
+  for (width /= 2; width >= length; width /= 2) {
+#pragma clang loop vectorize(assume_safety)
+    for (int64_t i = 0; i < width; i++) sums[i] += sums[width + i];
   }
   for (int64_t i = 0; i < length; i++) cells[i] += sums[i];
 }

@@ -15,7 +15,10 @@ typedef float vector __attribute__((vector_size(LANES * sizeof(float)), aligned(
 
 CATENA_INLINE vector load(const float *from) { return *(const vector *)from; }
 CATENA_INLINE void store(float *to, vector value) { *(vector *)to = value; }
-CATENA_INLINE vector broadcast(float value) { return (vector){0} + value; }
+CATENA_INLINE vector broadcast(float value) {
+  return (vector){
+    value, value, value, value, value, value, value, value, value, value, value, value, value, value, value, value};
+}
 
 // What a step of such products reads, writes, and does before it writes.
 typedef struct {

@@ -1,52 +1,33 @@
-// Convolutions whose results are no multiple of a vector, as those of narrow and of cut networks: vectors run along
-// neighbouring pixels, so that none is padding. A band of the source's lines is copied once into planes, one per channel
-// (and, where the convolution has strides, per remainder of line and column), between zeros; every tap is a distance
-// in a plane. The lines of a plane lie one behind the other: a vector goes on in the next line, and what it computes of
-// the few pixels between two lines is left out. Finished pixels are transposed and stored as everywhere.
-#include "lane_swaps.h"
+// Convolutions of few results, or of a number that is no multiple of a vector, as those of narrow and of cut networks:
+// vectors run along neighbouring pixels, so that none is padding. The vectors of lines of more than half a vector begin
+// where a line does; of shorter lines, which lie one behind the other, a vector goes on in the next one, and what it
+// computes of the few pixels between two lines is left out. Finished pixels' channels are brought side by side and stored.
+#include "planes.h"
 #include "results.h"
-#include "taps.h"
 
 #include <math.h>
 
 enum {
   MAX_DEPTH = 512,
-  // Results that are computed at a time, and the vectors of pixels.
-  MIN_RESULTS = 7,
-  MAX_RESULTS = 12,
-  MAX_VECTORS = 3,
+  // Results that are computed at a time.
+  MAX_RESULTS = 14,
+  // Vectors of pixels that are, and of sums.
+  MAX_VECTORS = 8,
+  MAX_SUMS = 28,
   BAND_BYTES = 64 << 10,
 };
-
-// How the lines of a phase are cut into bands, and the planes of one.
-typedef struct {
-  // Lines of results in a band, and bands per sample.
-  int64_t rows, count;
-  // The source pixel that the first tap of the band's first result reads lies so far from that of its first result.
-  int64_t top, left;
-  // Lines that a line of results reads beyond its own, of the same remainder; pixels in a line; floats in a plane.
-  int64_t reach, pitch, plane;
-} plane_shape;
-
-typedef struct {
-  catena_implicit_gemm problem;
-  tap_plan plan;
-  plane_shape shapes[MAX_PHASES];
-  int64_t units;
-  // Results in all groups but the last, which may have fewer.
-  int64_t group;
-  // The distance of a tap in the planes.
-  int32_t tap_offsets[MAX_TAPS];
-  product_operands at;
-  char *scratch;
-  size_t bytes_per_thread;
-} planes_step;
 
 // MARK: Plan
 
 // Floats in one line of all planes.
 static int64_t line_floats(const planes_step *step, const plane_shape *shape) {
   return step->plan.source_row_step * step->plan.source_column_step * step->problem.source_channels * shape->pitch;
+}
+
+// Vectors of pixels that `rows` lines of a band are.
+CATENA_INLINE int64_t band_vectors(const plane_shape *shape, int64_t rows, int64_t columns) {
+  if (shape->vectors_per_line > 0) return rows * shape->vectors_per_line;
+  return quotient_rounded_up((rows - 1) * shape->pitch + columns, LANES);
 }
 
 static plane_shape shape_of(const planes_step *step, const phase *at, int32_t threads) {
@@ -65,7 +46,8 @@ static plane_shape shape_of(const planes_step *step, const phase *at, int32_t th
   int64_t fitting = BAND_BYTES / catena_maximum(line_bytes, 1) - shape.reach;
   shape.rows = catena_even_part(at->rows, step->problem.batch, catena_maximum(fitting, 1), threads);
   shape.count = (at->rows + shape.rows - 1) / shape.rows;
-  // A transposed block may run over the end of its line.
+  shape.vectors_per_line = at->columns > LANES / 2 ? quotient_rounded_up(at->columns, LANES) : 0;
+  // A transposed block, and a vector of pixels, may run over the end of its line.
   shape.plane = (shape.rows + shape.reach) * shape.pitch + LANES;
   return shape;
 }
@@ -100,8 +82,7 @@ static planes_step plan_of(const catena_implicit_gemm *problem, int32_t threads)
     step.units += problem->batch * shape.count;
     step.shapes[i] = shape;
   }
-  // The last vectors of pixels may run over the end of the last plane.
-  step.bytes_per_thread = (size_t)rounded_up(floats + MAX_VECTORS * LANES, LANES) * sizeof(float);
+  step.bytes_per_thread = (size_t)rounded_up(floats + LANES, LANES) * sizeof(float);
   return step;
 }
 
@@ -109,11 +90,11 @@ size_t catena_planes_scratch_bytes(const catena_implicit_gemm *problem, int32_t 
   return plan_of(problem, threads).bytes_per_thread * (size_t)threads;
 }
 
-// Whether all groups of results are of a size that is computed: not so where dot products, or vectors along the results,
-// are as good.
-static bool has_groups(const planes_step *step) {
-  int64_t results = step->problem.destination_channels, last = (results - 1) % step->group + 1;
-  return step->group >= MIN_RESULTS && last >= MIN_RESULTS && (results <= MAX_RESULTS || results > LANES);
+// Cycles for bringing a few channels of sixteen pixels side by side, or apart.
+static double shuffle_cycles(int64_t channels) {
+  if (channels > 8) return 150;
+  if (channels > 4) return 90;
+  return channels > 2 ? 60 : 20 * (double)channels;
 }
 
 double catena_planes_cycles(const catena_implicit_gemm *problem) {
@@ -122,19 +103,20 @@ double catena_planes_cycles(const catena_implicit_gemm *problem) {
   if (!catena_implicit_gemm_is_possible(problem) || is_deep || is_pointwise(&plan, problem)) return INFINITY;
   planes_step step = plan_of(problem, 1);
   // Offsets are kept in 32 bits.
-  if (!has_groups(&step) || step.bytes_per_thread > INT32_MAX) return INFINITY;
+  if (step.bytes_per_thread > INT32_MAX) return INFINITY;
   int64_t channels = problem->source_channels, results = problem->destination_channels;
   int64_t groups = quotient_rounded_up(results, step.group);
-  // Copying sixteen pixels of the source, and storing one of the results: whole pixels overrun, parts do not.
+  // Copying sixteen pixels of the source, and storing sixteen of the results: whole pixels overrun, parts do not.
   int64_t blocks = problem->source_height * quotient_rounded_up(problem->source_width, LANES);
-  double copying = channels < 4 ? 48.0 * (double)channels : 200.0 * (double)quotient_rounded_up(channels, LANES);
-  double storing = groups == 1 && 2 * results >= LANES ? 20 : 24.0 * (double)groups;
+  double copying = shuffle_cycles(LANES) * (double)(channels / LANES) + shuffle_cycles(channels % LANES);
+  double storing = shuffle_cycles(step.group) + (groups == 1 && plan.column_step == 1 ? 0 : 350);
   double sum = copying * (double)blocks;
   for (int32_t i = 0; i < plan.phase_count; i++) {
     const phase *at = &plan.phases[i];
     const plane_shape *shape = &step.shapes[i];
-    int64_t vectors = shape->count * quotient_rounded_up(shape->rows * shape->pitch, LANES);
-    sum += (double)(vectors * at->taps * channels * results) + storing * (double)(at->rows * at->columns);
+    int64_t vectors = shape->count * band_vectors(shape, shape->rows, at->columns);
+    bool has_runs = shape->vectors_per_line > 0;
+    sum += (double)vectors * ((double)(at->taps * channels * results) + (storing + (has_runs ? 0 : 250)) * (double)groups);
   }
   return sum;
 }
@@ -167,241 +149,260 @@ void catena_planes_pack(const catena_implicit_gemm *problem, const float *weight
   }
 }
 
-// MARK: Planes
-
-// A band of a phase's results in one sample.
-typedef struct {
-  const planes_step *step;
-  const phase *at;
-  const plane_shape *shape;
-  const float *weights, *planes;
-  int64_t sample, first_row, rows;
-  int32_t first_tap;
-} plane_band;
-
-// Sixteen pixels of the three channels that most images have.
-CATENA_INLINE void spread_triples(const float *from, float *to, int64_t plane) {
-  vector a = load(from), b = load(from + LANES), c = load(from + 2 * LANES);
-  vector first = __builtin_shufflevector(a, b, 0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, -1, -1, -1, -1, -1);
-  vector second = __builtin_shufflevector(a, b, 1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, -1, -1, -1, -1, -1);
-  vector third = __builtin_shufflevector(a, b, 2, 5, 8, 11, 14, 17, 20, 23, 26, 29, -1, -1, -1, -1, -1, -1);
-  store(to, __builtin_shufflevector(first, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29));
-  store(to + plane, __builtin_shufflevector(second, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 18, 21, 24, 27, 30));
-  store(to + 2 * plane, __builtin_shufflevector(third, c, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19, 22, 25, 28, 31));
-}
-
-// Sixteen pixels, `stride` floats apart, of which `count` exist, to as many planes as there are channels.
-CATENA_INLINE void spread_pixels(
-  const float *from, int64_t count, int64_t stride, int64_t channels, int64_t readable, float *to, int64_t plane
-) {
-  for (int64_t first = 0; first < channels; first += LANES) {
-    int64_t lanes = catena_minimum(channels - first, LANES);
-    if (channels == 3 && stride == 3 && count == LANES) {
-      spread_triples(from, to, plane);
-      continue;
-    }
-    if (lanes < 4) {
-      for (int64_t channel = first; channel < channels; channel++) {
-        for (int64_t i = 0; i < count; i++) to[channel * plane + i] = from[i * stride + channel];
-      }
-      continue;
-    }
-    vector rows[LANES];
-    bool is_inside = (count - 1) * stride + first + LANES <= readable;
-    if (count == LANES && is_inside) {
-      UNROLL for (int32_t i = 0; i < LANES; i++) rows[i] = load(from + i * stride + first);
-    } else {
-      UNROLL for (int32_t i = 0; i < LANES; i++) {
-        rows[i] = i < count ? load_lanes(from + i * stride + first, is_inside ? LANES : lanes) : (vector){0};
-      }
-    }
-    transpose(rows);
-    UNROLL for (int32_t i = 0; i < LANES; i++) {
-      if (i >= lanes) break;
-      store(to + (first + i) * plane, rows[i]);
-    }
-  }
-}
-
-// One line of the planes of one remainder: the source's line `row`, its columns from `first`, every `step`-th.
-CATENA_INLINE void fill_line(const plane_band *band, int64_t row, int64_t first, int64_t step, float *to) {
-  const catena_implicit_gemm *problem = &band->step->problem;
-  int64_t channels = problem->source_channels, pitch = band->shape->pitch, plane = band->shape->plane;
-  bool is_inside = row >= 0 && row < problem->source_height;
-  int64_t low = is_inside ? catena_minimum(quotient_rounded_up(catena_maximum(-first, 0), step), pitch) : pitch;
-  int64_t end = catena_maximum(problem->source_width - first, 0);
-  int64_t high = catena_maximum(catena_minimum(quotient_rounded_up(end, step), pitch), low);
-  for (int64_t channel = 0; channel < channels; channel++) {
-    for (int64_t i = 0; i < low; i++) to[channel * plane + i] = 0;
-  }
-  const float *source = band->step->at.source;
-  int64_t line = (band->sample * problem->source_height + row) * problem->source_width;
-  int64_t elements = problem->batch * problem->source_height * problem->source_width * channels;
-  for (int64_t next = low; next < high; next += LANES) {
-    // The last pixels once more rather than a part of a vector.
-    int64_t i = catena_maximum(catena_minimum(next, high - LANES), low);
-    int64_t index = (line + first + i * step) * channels;
-    spread_pixels(
-      source + index, catena_minimum(high - i, LANES), step * channels, channels, elements - index, to + i, plane);
-  }
-  for (int64_t channel = 0; channel < channels; channel++) {
-    for (int64_t i = high; i < pitch; i++) to[channel * plane + i] = 0;
-  }
-}
-
-CATENA_INLINE void fill_planes(const plane_band *band, float *memory) {
-  const tap_plan *plan = &band->step->plan;
-  const plane_shape *shape = band->shape;
-  int64_t channels = band->step->problem.source_channels;
-  int64_t top = band->first_row * plan->source_row_step + shape->top;
-  for (int64_t down = 0; down < plan->source_row_step; down++) {
-    for (int64_t across = 0; across < plan->source_column_step; across++) {
-      float *to = memory + (down * plan->source_column_step + across) * channels * shape->plane;
-      for (int64_t i = 0; i < band->rows + shape->reach; i++) {
-        fill_line(
-          band, top + i * plan->source_row_step + down, shape->left + across, plan->source_column_step,
-          to + i * shape->pitch);
-      }
-    }
-  }
-}
-
 // MARK: Products
 
-// The pixels from number `first` of a band's planes, VECTORS vectors of them, to RESULTS rows of sums.
+// VECTORS vectors of pixels, at `offsets` in a plane, to as many times RESULTS vectors of sums.
 #define PLANE_PRODUCT(RESULTS, VECTORS) \
-  CATENA_INLINE void product_##RESULTS##_##VECTORS( \
-    const plane_band *band, const float *weights, int64_t first, float *results \
+  CATENA_INLINE void product_##RESULTS( \
+    const plane_band *band, const float *weights, const int32_t *offsets, float *results \
   ) { \
-    int64_t channels = band->step->problem.source_channels, plane = band->shape->plane; \
+    int64_t channels = band->step->problem.source_channels, plane = band->shape->plane, at[VECTORS]; \
+    UNROLL for (int32_t j = 0; j < VECTORS; j++) at[j] = offsets[j]; \
     vector sums[RESULTS][VECTORS] = {0}; \
     for (int32_t tap = band->first_tap; tap < band->first_tap + band->at->taps; tap++) { \
-      const float *from = band->planes + band->step->tap_offsets[tap] + first; \
+      const float *from = band->planes + band->step->tap_offsets[tap]; \
       for (int64_t channel = 0; channel < channels; channel++, from += plane, weights += RESULTS) { \
         vector pixels[VECTORS]; \
-        UNROLL for (int32_t j = 0; j < VECTORS; j++) pixels[j] = load(from + j * LANES); \
+        UNROLL for (int32_t j = 0; j < VECTORS; j++) pixels[j] = load(from + at[j]); \
         UNROLL for (int32_t i = 0; i < RESULTS; i++) { \
           UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] += weights[i] * pixels[j]; \
         } \
       } \
     } \
     UNROLL for (int32_t i = 0; i < RESULTS; i++) { \
-      UNROLL for (int32_t j = 0; j < VECTORS; j++) store(results + (i * VECTORS + j) * LANES, sums[i][j]); \
+      UNROLL for (int32_t j = 0; j < VECTORS; j++) store(results + (j * RESULTS + i) * LANES, sums[i][j]); \
     } \
   }
 
-// As many vectors of pixels as the registers of the widest instruction set hold sums of.
+// DO(results, vectors of pixels): as many vectors as the registers of the widest instruction set hold sums of.
 #define EACH_RESULT_COUNT(DO) \
-  DO(7, 3) DO(8, 3) DO(9, 3) DO(10, 2) DO(11, 2) DO(12, 2)
+  DO(1, 8) DO(2, 8) DO(3, 6) DO(4, 6) DO(5, 5) DO(6, 4) DO(7, 3) DO(8, 3) DO(9, 3) DO(10, 2) DO(11, 2) DO(12, 2) \
+  DO(13, 2) DO(14, 2)
 
-#define WIDE_AND_NARROW(RESULTS, VECTORS) PLANE_PRODUCT(RESULTS, VECTORS) PLANE_PRODUCT(RESULTS, 1)
-EACH_RESULT_COUNT(WIDE_AND_NARROW)
-
-// Multiplies the next vectors of pixels and says how many they were.
-CATENA_INLINE int64_t multiply(
-  const plane_band *band, const float *weights, int64_t count, int64_t first, int64_t vectors, float *results
-) {
-#define WIDE_OR_NARROW(RESULTS, VECTORS) \
-  case RESULTS: \
-    if (vectors >= VECTORS) { \
-      product_##RESULTS##_##VECTORS(band, weights, first, results); \
-      return VECTORS; \
-    } \
-    product_##RESULTS##_1(band, weights, first, results); \
-    return 1;
-  switch (count) {
-    EACH_RESULT_COUNT(WIDE_OR_NARROW)
-  default: return vectors;
-  }
-}
+EACH_RESULT_COUNT(PLANE_PRODUCT)
 
 // MARK: Results
 
-#define EACH_OF_16(EXPRESSION) EACH_SUM(1, LANES, EXPRESSION)
+// Where a vector of pixels begins in the lines of a band.
+typedef struct {
+  int32_t line, across;
+} position;
 
-// Bias and the post-operations up to the first that reads an image, which need no more vectors than there are results.
-// Gives the number of that operation.
-CATENA_INLINE int32_t finish_channels(const product_operands *at, vector sums[LANES][1], int64_t column, int64_t count) {
-#define OF_CHANNEL(VALUES) broadcast(i < count ? (VALUES)[column + i] : 0)
-  if (at->bias != NULL) { EACH_OF_16(value + OF_CHANNEL(at->bias)) }
-  for (int32_t number = 0; number < at->post_operation_count; number++) {
-    catena_post_kind kind = at->post_operations[number].kind;
-    if (kind != CATENA_POST_ELTWISE && kind != CATENA_POST_MULTIPLY_CHANNEL) return number;
-    POST_PROCESS(
-      &at->post_operations[number], EACH_OF_16, OF_CHANNEL((const float *)at->operands[number]), value, value)
+CATENA_INLINE position next_position(const plane_band *band, position at) {
+  at.across += LANES;
+  if (band->shape->vectors_per_line > 0) {
+    if (at.across >= band->at->columns) at = (position){at.line + 1, 0};
+  } else {
+    for (int32_t pitch = (int32_t)band->shape->pitch; at.across >= pitch; at.across -= pitch) at.line += 1;
   }
-#undef OF_CHANNEL
-  return at->post_operation_count;
+  return at;
 }
 
-// Stores `here` pixels' results of channels from `column`, after the post-operations from number `first`.
-CATENA_INLINE void store_pixels(
-  const planes_step *step, vector sums[LANES][1], const int64_t places[LANES], int64_t here, int64_t column,
-  int64_t last_lanes, int32_t first
-) {
-  vector channel[1];
-  POST_OPERATIONS(EACH_OF_16, 1, &step->at, first, result_elements(&step->problem))
-  STORE_SUMS(1, LANES, &step->at, step->problem.destination_channels)
-}
+// Where the sixteen pixels of a vector go.
+typedef struct {
+  int64_t first;
+  // The first so many go side by side to element `first` of the destination and on, and what lies behind a whole vector of
+  // them is in memory as well; 0 where that is not so.
+  int32_t run;
+  // Whether what lies behind them are results that are stored later.
+  bool is_followed;
+  // Where they are no run, lanes[i] goes to element places[i].
+  int32_t lanes[LANES], count;
+  int64_t places[LANES];
+} pixel_places;
 
-// Finishes a vector of pixels, its `count` results `distance` floats apart, and stores those that are no padding.
-CATENA_INLINE void finish(
-  const plane_band *band, const float *results, int64_t count, int64_t distance, int64_t first, int64_t column
+CATENA_INLINE void find_places(
+  const plane_band *band, position at, int64_t column, int64_t count, bool is_last, pixel_places *found
 ) {
   const catena_implicit_gemm *problem = &band->step->problem;
   const tap_plan *plan = &band->step->plan;
-  vector sums[LANES][1];
-  UNROLL for (int32_t i = 0; i < LANES; i++) sums[i][0] = i < count ? load(results + i * distance) : (vector){0};
-  int32_t done = finish_channels(&band->step->at, sums, column, count);
-  transpose(&sums[0][0]);
-  int64_t places[LANES], step = plan->column_step * problem->destination_channels, columns = band->at->columns;
-  int32_t pitch = (int32_t)band->shape->pitch, line = (int32_t)first / pitch, across = (int32_t)first % pitch;
-  int64_t line_step = plan->row_step * problem->destination_width * problem->destination_channels;
-  int64_t place =
-    ((band->sample * problem->destination_height + band->at->first_row + (band->first_row + line) * plan->row_step)
-     * problem->destination_width + band->at->first_column) * problem->destination_channels + column;
-  if (across + LANES <= columns) {
-    UNROLL for (int32_t i = 0; i < LANES; i++) places[i] = place + (across + i) * step;
-    store_pixels(band->step, sums, places, LANES, column, count, done);
-    return;
-  }
-  int64_t here = 0;
-  for (int32_t i = 0; i < LANES && line < band->rows; i++) {
+  int64_t channels = problem->destination_channels, columns = band->at->columns;
+  int64_t step = plan->column_step * channels, line_step = plan->row_step * problem->destination_width * channels;
+  int64_t row = band->at->first_row + (band->first_row + at.line) * plan->row_step;
+  int64_t line =
+    ((band->sample * problem->destination_height + row) * problem->destination_width + band->at->first_column) * channels
+    + column;
+  found->first = line + at.across * step;
+  bool leaves_line = band->shape->vectors_per_line == 0;
+  bool is_inside = found->first + LANES * (count + 1) <= result_elements(problem);
+  found->run = !leaves_line && step == count && is_inside ? (int32_t)catena_minimum(columns - at.across, LANES) : 0;
+  found->is_followed = !is_last && plan->row_step == 1 && band->step->stores_alone;
+  if (found->run > 0) return;
+  int32_t across = at.across, pitch = (int32_t)band->shape->pitch;
+  found->count = 0;
+  for (int32_t i = 0, rows = at.line; i < LANES && rows < band->rows; i++) {
     if (across < columns) {
-      sums[here][0] = sums[i][0];
-      places[here++] = place + across * step;
+      found->lanes[found->count] = i;
+      found->places[found->count++] = line + across * step;
     }
     across += 1;
     if (across == pitch) {
+      if (!leaves_line) return;
       across = 0;
-      line += 1;
-      place += line_step;
+      rows += 1;
+      line += line_step;
     }
   }
-  if (here == 0) return;
-  for (int64_t i = here; i < LANES; i++) places[i] = places[0];
-  store_pixels(band->step, sums, places, here, column, count, done);
 }
 
+// What bias and post-operations have for the channels of a group of results, with zeros behind them.
+typedef struct {
+  float bias[LANES], factors[CATENA_MAX_POST_OPERATIONS][LANES];
+} channel_values;
+
+CATENA_INLINE void find_channel_values(
+  const product_operands *at, int64_t column, int64_t count, channel_values *found
+) {
+  memset(found, 0, sizeof *found);
+  if (at->bias != NULL) memcpy(found->bias, at->bias + column, (size_t)count * sizeof(float));
+  for (int32_t i = 0; i < at->post_operation_count; i++) {
+    if (at->post_operations[i].kind != CATENA_POST_MULTIPLY_CHANNEL) continue;
+    memcpy(found->factors[i], (const float *)at->operands[i] + column, (size_t)count * sizeof(float));
+  }
+}
+
+#define EACH_ROW(GROUP, EXPRESSION) \
+  UNROLL for (int32_t i = 0; i < GROUP; i++) { \
+    vector value = rows[i]; \
+    rows[i] = (EXPRESSION); \
+  }
+#define EACH_ROW_OF_1(EXPRESSION) EACH_ROW(1, EXPRESSION)
+#define EACH_ROW_OF_2(EXPRESSION) EACH_ROW(2, EXPRESSION)
+#define EACH_ROW_OF_4(EXPRESSION) EACH_ROW(4, EXPRESSION)
+#define EACH_ROW_OF_8(EXPRESSION) EACH_ROW(8, EXPRESSION)
+#define EACH_ROW_OF_16(EXPRESSION) EACH_ROW(16, EXPRESSION)
+
+// Bias, post-operations and stores of a vector of pixels, of which there are `count` vectors of sums. What a channel has
+// in common is done before the pixels' channels are brought side by side, what reads an image behind that.
+#define FINISH(GROUP) \
+  CATENA_INLINE void finish_##GROUP( \
+    const plane_band *band, const float *results, int64_t count, const pixel_places *pixels, \
+    const channel_values *values \
+  ) { \
+    const product_operands *at = &band->step->at; \
+    const catena_post_operation *operations = at->post_operations; \
+    vector rows[GROUP]; \
+    UNROLL for (int32_t i = 0; i < GROUP; i++) rows[i] = i < count ? load(results + i * LANES) : (vector){0}; \
+    if (at->bias != NULL) { EACH_ROW(GROUP, value + broadcast(values->bias[i])) } \
+    int32_t number = 0; \
+    for (; number < at->post_operation_count; number++) { \
+      catena_post_kind kind = operations[number].kind; \
+      if (kind != CATENA_POST_ELTWISE && kind != CATENA_POST_MULTIPLY_CHANNEL) break; \
+      POST_PROCESS( \
+        &operations[number], EACH_ROW_OF_##GROUP, broadcast(values->factors[number][i]), value, value) \
+    } \
+    pixels_of_channels_##GROUP(rows); \
+    float copied[LANES * GROUP]; \
+    float *destination = at->destination; \
+    for (; number < at->post_operation_count; number++) { \
+      catena_post_kind kind = operations[number].kind; \
+      const float *operand = kind == CATENA_POST_SUM ? destination : at->operands[number]; \
+      vector image[GROUP] = {0}, channel = {0}; \
+      if (kind == CATENA_POST_MULTIPLY_CHANNEL) { \
+        UNROLL for (int32_t i = 0; i < LANES; i++) copied[i] = values->factors[number][i % GROUP]; \
+        channel = load(copied); \
+      } else if (kind != CATENA_POST_ELTWISE && pixels->run > 0) { \
+        UNROLL for (int32_t i = 0; i < GROUP; i++) { \
+          image[i] = load_pixels_##GROUP(operand + pixels->first + i * (LANES / GROUP) * count, count); \
+        } \
+      } else if (kind != CATENA_POST_ELTWISE) { \
+        memset(copied, 0, sizeof copied); \
+        for (int32_t i = 0; i < pixels->count; i++) { \
+          copy_group_##GROUP(copied + pixels->lanes[i] * GROUP, operand + pixels->places[i], count); \
+        } \
+        UNROLL for (int32_t i = 0; i < GROUP; i++) image[i] = load(copied + i * LANES); \
+      } \
+      POST_PROCESS(&operations[number], EACH_ROW_OF_##GROUP, channel, image[i], image[i]) \
+    } \
+    if (pixels->run > 0) { \
+      /* A group's padding is written over by the next pixel, whose operands were read before; the last pixel's is not. */ \
+      bool is_cut = count < GROUP && !pixels->is_followed; \
+      int32_t whole = pixels->run - is_cut, last = pixels->run - 1; \
+      float *to = destination + pixels->first; \
+      UNROLL for (int32_t i = 0; i < GROUP; i++) { \
+        int32_t begin = i * (LANES / GROUP); \
+        store_pixels_##GROUP(to + begin * count, rows[i], count, whole - begin); \
+        if (is_cut && last / (LANES / GROUP) == i) store(copied, rows[i]); \
+      } \
+      if (is_cut) copy_group_##GROUP(to + last * count, copied + last % (LANES / GROUP) * GROUP, count); \
+    } else { \
+      UNROLL for (int32_t i = 0; i < GROUP; i++) store(copied + i * LANES, rows[i]); \
+      for (int32_t i = 0; i < pixels->count; i++) { \
+        copy_group_##GROUP(destination + pixels->places[i], copied + pixels->lanes[i] * GROUP, count); \
+      } \
+    } \
+  }
+
+FINISH(1)
+FINISH(2)
+FINISH(4)
+FINISH(8)
+FINISH(16)
+
 // MARK: Step
+
+// The vectors of pixels at `next`, which goes on behind them, beyond the last of `vectors` it again. Gives their number.
+CATENA_INLINE int32_t multiply(
+  const plane_band *band, const float *weights, int64_t count, int32_t vectors, position *next, position *at,
+  float *results
+) {
+#define MULTIPLY(RESULTS, VECTORS) \
+  case RESULTS: { \
+    int32_t offsets[VECTORS]; \
+    UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
+      at[j] = *next; \
+      offsets[j] = next->line * (int32_t)band->shape->pitch + next->across; \
+      if (j + 1 < vectors) *next = next_position(band, *next); \
+    } \
+    product_##RESULTS(band, weights, offsets, results); \
+    return VECTORS; \
+  }
+  switch (count) {
+    EACH_RESULT_COUNT(MULTIPLY)
+  default: return vectors;
+  }
+#undef MULTIPLY
+}
+
+// All vectors of pixels, `count` results from `column` of each.
+CATENA_INLINE void run_group(const plane_band *band, const float *weights, int64_t column, int64_t count) {
+  int32_t vectors = (int32_t)band_vectors(band->shape, band->rows, band->at->columns);
+  channel_values values;
+  find_channel_values(&band->step->at, column, count, &values);
+  position next = {0, 0};
+  while (vectors > 0) {
+    float results[MAX_SUMS * LANES];
+    position at[MAX_VECTORS];
+    int32_t here = multiply(band, weights, count, vectors, &next, at, results);
+    for (int32_t j = 0; j < here && j < vectors; j++) {
+      pixel_places pixels;
+      find_places(band, at[j], column, count, j + 1 == vectors, &pixels);
+      const float *sums = results + j * count * LANES;
+      if (count > 8) {
+        finish_16(band, sums, count, &pixels, &values);
+      } else if (count > 4) {
+        finish_8(band, sums, count, &pixels, &values);
+      } else if (count > 2) {
+        finish_4(band, sums, count, &pixels, &values);
+      } else if (count > 1) {
+        finish_2(band, sums, count, &pixels, &values);
+      } else {
+        finish_1(band, sums, count, &pixels, &values);
+      }
+    }
+    vectors -= here;
+  }
+}
 
 CATENA_VECTORISED
 static void run_band(plane_band *band, float *memory) {
   fill_planes(band, memory);
   band->planes = memory;
   const catena_implicit_gemm *problem = &band->step->problem;
-  int64_t pixels = (band->rows - 1) * band->shape->pitch + band->at->columns;
   const float *weights = band->weights;
   for (int64_t column = 0; column < problem->destination_channels; column += band->step->group) {
     int64_t count = catena_minimum(problem->destination_channels - column, band->step->group);
-    for (int64_t first = 0; first < pixels;) {
-      float results[MAX_RESULTS * MAX_VECTORS * LANES];
-      int64_t vectors =
-        multiply(band, weights, count, first, quotient_rounded_up(pixels - first, LANES), results);
-      for (int64_t j = 0; j < vectors; j++, first += LANES) {
-        finish(band, results + j * LANES, count, vectors * LANES, first, column);
-      }
-    }
+    run_group(band, weights, column, count);
     weights += band->at->taps * problem->source_channels * count;
   }
 }
@@ -450,4 +451,9 @@ void catena_add_planes(
   *step = plan_of(problem, threads);
   step->at = operands_of(source, packed, bias, destination, post_operations, post_operation_count, operands);
   step->scratch = scratch;
+  step->stores_alone = true;
+  for (int32_t i = 0; i < post_operation_count; i++) {
+    catena_post_kind kind = post_operations[i].kind;
+    if (kind == CATENA_POST_SUM || kind == CATENA_POST_ADD_TENSOR) step->stores_alone = false;
+  }
 }

@@ -36,12 +36,7 @@ public final class Engine: Sendable {
       backend = try Engine.backend(device, threads: threads)
       reason = "as asked"
     }
-    let processor = CPUSolverBackend(threads: threads)
-    if let device = backend as? OpenCLBackend, device.isGPU {
-      solvers = OpenCLSolverBackend(device, substitute: processor)
-    } else {
-      solvers = processor
-    }
+    solvers = Engine.solvers(beside: backend, threads: threads)
     remarks = (backend as? OpenCLBackend)?.remarks(for: precision) ?? []
     description = Engine.describe(backend, reason)
   }
@@ -53,6 +48,13 @@ public final class Engine: Sendable {
     compileOptions = CompileOptions()
     remarks = []
     description = Engine.describe(backend, "given")
+  }
+
+  private static func solvers(beside backend: any Backend, threads: Int?) -> any LayerSolverBackend {
+    if let processor = backend as? CPUBackend { return CPUSolverBackend(sharing: processor) }
+    let processor = CPUSolverBackend(threads: threads)
+    guard let device = backend as? OpenCLBackend, device.isGPU else { return processor }
+    return OpenCLSolverBackend(device, substitute: processor)
   }
 
   private static func describe(_ backend: any Backend, _ reason: String) -> String {

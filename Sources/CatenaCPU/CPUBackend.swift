@@ -7,18 +7,27 @@ import CatenaTensors
 /// Runs graphs on the processor: oneDNN's generated code for whatever mixes channels, own vectorised kernels for the
 /// rest, on threads of one pool that other libraries share.
 ///
+/// Programs of several threads share one team of the back end and take turns, a call at a time: a team for each would be
+/// more threads than processors, and the pool then sends them to sleep at the end of every kernel instead of letting them
+/// wait for the next. What is to run side by side gets back ends of its own, or ``lanes``: programs of one thread have it
+/// to themselves.
+///
 /// f32; f16 and bf16 as storage, computed in f32 and rounded where a node's result has that type; integers up to 64
 /// bits and `bool`. Where bf16 is allowed and the processor multiplies it, images between convolutions are kept and
-/// multiplied in bf16 and accumulated in f32; vectors (scores, gates, their gradients, logits, losses) stay f32. Results are the same bits for the same inputs, processor and number of threads.
+/// multiplied in bf16 and accumulated in f32; vectors (scores, gates, their gradients, logits, losses) stay f32.
+/// Results are the same bits for the same inputs, processor and number of threads.
 public struct CPUBackend: Backend {
   /// The processor, with the threads that programs use.
   public let device: DeviceDescription
+  /// What all programs are driven by; `nil` where each has a thread of its own.
+  private let team: OwnedThread?
 
   /// A back end that uses `threads` threads, or as many as the affinity mask and the control group's quota allow.
   /// - Precondition: `threads` is positive.
   public init(threads: Int? = nil) {
     precondition(threads.map { $0 > 0 } ?? true, "a program needs a thread")
     device = Machine.description(threads: threads ?? Machine.usableProcessors)
+    team = device.threads > 1 ? OwnedThread(threads: device.threads) : nil
   }
 
   /// One for each thread.
@@ -33,11 +42,14 @@ public struct CPUBackend: Backend {
   public func compileForProcessor(
     _ program: Program, options: CompileOptions
   ) async throws(ComputeError) -> CPUExecutable {
-    let thread = OwnedThread(threads: device.threads)
+    let thread = driver()
     let compiler = Compiler(thread: thread, threads: device.threads)
     let compiled = try await compiler.compile(program, options)
     return CPUExecutable(compiled, thread: thread)
   }
+
+  /// What drives a program or a solver of this back end.
+  func driver() -> OwnedThread { team ?? OwnedThread(threads: 1) }
 }
 
 /// Compiles on the thread that will run: primitives are made for its number of threads.

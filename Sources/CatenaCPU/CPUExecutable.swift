@@ -4,7 +4,7 @@ import CatenaTensors
 import Foundation
 import Logging
 
-/// A program compiled for the processor, driven by a thread of its own.
+/// A program compiled for the processor, driven by its back end's team, or by a thread of its own where it uses one.
 public actor CPUExecutable: Executable {
   /// Every byte that this executable holds.
   public nonisolated let memoryPlan: MemoryPlan

@@ -44,10 +44,9 @@ extension Lowering {
     return result
   }
 
-  /// A new dense tensor of zeros (or another number) in the order of memory of `other`.
+  /// A new dense tensor of zeros (or another number) in the order of memory of `other`, which may have gaps.
   private func zeros(_ shape: Shape, like other: View, _ value: ValueID, filledWith number: Double = 0) -> View {
-    let layout = other.isDense ? other.layout : .logical(rank: shape.rank)
-    let result = allocate(shape, layout, other.storage)
+    let result = allocate(shape, other.layoutOfCopy, other.storage)
     addFill(result, with: number, name: graph[value].name)
     return result
   }
@@ -64,7 +63,8 @@ extension Lowering {
   private func lowerConcatenate(_ node: Node, axis: Int) {
     let value = node.outputs[0]
     let parts = node.inputs.map { view($0) }
-    let layout = parts.first { $0.isDense && $0.shape.elementCount > 0 }?.layout ?? .logical(rank: parts[0].shape.rank)
+    let filled = parts.filter { $0.shape.elementCount > 0 }
+    let layout = (filled.first { $0.isDense } ?? filled.first ?? parts[0]).layoutOfCopy
     let result = allocate(graph.shape(value), layout, storage(value))
     var start = 0
     for part in parts {

@@ -1,8 +1,8 @@
 import COneDNN
 import Foundation
 
-/// One thread with a queue, the executor of whatever drives a compiled program: settings of the thread pool belong to
-/// the thread that begins a parallel section, so each program has its own and nobody else's change.
+/// One thread with a queue, the executor of whatever drives compiled programs: settings of the thread pool belong to the
+/// thread that begins a parallel section, so nobody else's change.
 final class OwnedThread: SerialExecutor {
   private let queue: JobQueue
 

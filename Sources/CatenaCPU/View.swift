@@ -109,6 +109,12 @@ struct View {
     return Int.max
   }
 
+  /// How a copy without gaps is laid out: in the same order of memory, unless elements repeat.
+  var layoutOfCopy: AxisOrder {
+    let repeats = zip(shape.dimensions, strides).contains { $0 > 1 && $1 == 0 }
+    return repeats ? .logical(rank: shape.rank) : layout
+  }
+
   /// Whether the elements lie as `layout` says, without gaps.
   func isDense(_ layout: AxisOrder) -> Bool {
     zip(zip(strides, layout.strides(of: shape)), shape.dimensions).allSatisfy { $1 == 1 || $0.0 == $0.1 }

@@ -262,6 +262,34 @@ struct ExecutionTests {
     for result in results { #expect(difference(result, results[0], tolerance: 1e-6) == nil) }
   }
 
+  /// Side by side, on a team that they share or on a thread each, also when nobody holds the back end any more.
+  @Test(arguments: [1, 2])
+  func programsOfOneBackEndDoNotDisturbEachOther(threads: Int) async throws {
+    var programs: [(executable: any Executable, tensors: [ValueID: Tensor], outputs: [ValueID], alone: [Float])] = []
+    do {
+      let backend = CPUBackend(threads: threads)
+      for batch in [4, 8, 12] {
+        var network = try SmallNetwork.residual(batch: batch, regions: 2)
+        let (tensors, outputs) = (network.tensors(), network.graph.outputs)
+        let executable = try await backend.compile(Program(network.graph), options: CompileOptions())
+        let alone = try await executable.results(tensors, reading: outputs)[0].floats
+        programs.append((executable, tensors, outputs, alone))
+      }
+    }
+    try await withThrowingTaskGroup(of: Bool.self) { group in
+      for program in programs {
+        group.addTask {
+          for _ in 0..<50 {
+            let found = try await program.executable.results(program.tensors, reading: program.outputs)[0].floats
+            guard found == program.alone else { return false }
+          }
+          return true
+        }
+      }
+      for try await isSame in group { #expect(isSame) }
+    }
+  }
+
   @Test func indicesOutOfRangeAreAnError() async throws {
     var graph = Graph()
     let data = graph.addInput("data", TensorType(.float32, [4, 2]))

@@ -51,7 +51,7 @@ struct PackedKernelTests {
     Shape4(sources: 3, results: 16, height: 12, width: 9),
     Shape4(sources: 9, results: 70, height: 6, width: 9),
     Shape4(sources: 7, results: 10, height: 40, width: 33),
-    Shape4(sources: 1, results: 4, height: 8, width: 17),
+    Shape4(sources: 1, results: 4, height: 8, width: 7),
     Shape4(
       batch: 2, sources: 3, results: 20, height: 21, width: 23, kernel: [7, 7], strides: [2, 2],
       padsBegin: [3, 3], padsEnd: [3, 3]),
@@ -74,26 +74,36 @@ struct PackedKernelTests {
     Shape4(sources: 12 + $0, results: $0, height: 9, width: 21).done(by: "catena:direct")
   }
 
-  /// Every number of results at a time, groups of several, one of them smaller; lines of less than a vector and of
-  /// several, strides, dilations, phases without taps.
-  private static let planeShapes =
-    ((9...12).map {
+  /// Every number of results at a time and of channels that are brought side by side.
+  private static let countedShapes: [Shape4] =
+    (1...14).map { Shape4(sources: 4, results: $0, height: 11, width: 48) }
+    + [1, 2, 3, 5, 8, 16, 18].map { Shape4(sources: $0, results: 7, height: 9, width: 32) }
+  /// Groups of several results, one of them smaller; lines of less than half a vector, of less than one and of several,
+  /// strides, dilations, phases without taps.
+  private static let otherPlaneShapes: [Shape4] =
+    (9...12).map {
       Shape4(sources: 9, results: $0, height: 11, width: 53, kernel: [5, 5], padsBegin: [0, 2], padsEnd: [3, 1])
     } + [
+      Shape4(sources: 1, results: 4, height: 8, width: 17),
+      Shape4(sources: 2, results: 6, height: 31, width: 64, strides: [2, 2]),
       Shape4(batch: 2, sources: 11, results: 8, height: 20, width: 64),
       Shape4(
         batch: 2, sources: 9, results: 9, height: 31, width: 60, kernel: [7, 7], strides: [2, 2], padsBegin: [3, 3],
         padsEnd: [3, 3]),
       Shape4(
-        batch: 2, sources: 20, results: 25, height: 14, width: 37, kernel: [5, 5], padsBegin: [2, 2], padsEnd: [2, 2]),
+        batch: 2, sources: 20, results: 25, height: 14, width: 48, kernel: [5, 5], padsBegin: [2, 2], padsEnd: [2, 2]),
       Shape4(batch: 2, sources: 18, results: 19, height: 41, width: 61, kernel: [5, 5], strides: [2, 1]),
       Shape4(sources: 3, results: 10, height: 35, width: 38, kernel: [5, 5], padsBegin: [2, 1], padsEnd: [0, 4]),
       Shape4(
         batch: 2, sources: 9, results: 10, height: 22, width: 60, kernel: [5, 5], dilations: [3, 2], padsBegin: [2, 1],
         padsEnd: [1, 3]),
       Shape4(
-        batch: 2, sources: 20, results: 9, height: 30, width: 9, kernel: [5, 5], padsBegin: [2, 2], padsEnd: [2, 2]),
-    ]).map { $0.done(by: "catena:planes") }
+        batch: 2, sources: 20, results: 9, height: 30, width: 8, kernel: [5, 5], padsBegin: [2, 2], padsEnd: [2, 2]),
+      Shape4(
+        batch: 2, sources: 20, results: 9, height: 30, width: 14, kernel: [5, 5], padsBegin: [2, 2], padsEnd: [2, 2]),
+    ]
+  private static let planeShapes = (countedShapes + otherPlaneShapes).map { $0.done(by: "catena:planes") }
+  private static let allShapes: [Shape4] = shapes + implicitShapes + directShapes + dotShapes + planeShapes
 
   private func tensors(_ graph: Graph) -> [ValueID: Tensor] {
     var generator = SeededGenerator(seed: 9)
@@ -141,7 +151,7 @@ struct PackedKernelTests {
     return Program(graph)
   }
 
-  @Test(arguments: shapes + implicitShapes + directShapes + dotShapes + planeShapes, [1, 2])
+  @Test(arguments: allShapes, [1, 2])
   func agreesWithReference(_ shape: Shape4, _ regions: Int) async throws {
     let program = try program(shape, regions: regions)
     let tensors = tensors(program.graph)
@@ -159,9 +169,9 @@ struct PackedKernelTests {
     }
   }
 
-  /// What is added behind a product, as in a residual block, joins its kernel.
-  @Test(arguments: shapes.prefix(1) + implicitShapes.prefix(1) + directShapes + dotShapes + planeShapes)
-  func addsWhatLiesBehindTheProduct(_ shape: Shape4) async throws {
+  /// What is added behind a product, as in a residual block, joins its kernel; whole vectors overrun where nothing is.
+  @Test(arguments: allShapes, [true, false])
+  func addsWhatLiesBehindTheProduct(_ shape: Shape4, _ isAdded: Bool) async throws {
     var graph = Graph()
     let data = graph.addInput("input", TensorType(.float32, [shape.batch, shape.sources, shape.height, shape.width]))
     let geometry = Convolution(
@@ -170,7 +180,7 @@ struct PackedKernelTests {
       .convolution(geometry), data,
       constant(Shape([shape.results, shape.sources] + shape.kernel), in: &graph, seed: 1))
     let residual = graph.addInput("residual", graph.type(product))
-    graph.outputs = [try graph.add(.binary(.add), product, residual)]
+    graph.outputs = [isAdded ? try graph.add(.binary(.add), product, residual) : product]
     let program = Program(graph)
     let tensors = tensors(graph)
     let expected = try await ReferenceBackend().compile(program, options: CompileOptions())
@@ -179,7 +189,8 @@ struct PackedKernelTests {
     let found = try await executable.results(tensors, reading: graph.outputs)
     #expect(difference(found[0], expected[0], tolerance: 1e-5) == nil)
     if let kernel = executable.kernels.first(where: { $0.implementation.hasPrefix("catena:") }) {
-      #expect(kernel.kind == "convolution+add" && kernel.implementation == shape.implementation)
+      #expect(kernel.kind == (isAdded ? "convolution+add" : "convolution"))
+      #expect(kernel.implementation == shape.implementation)
     }
   }
 

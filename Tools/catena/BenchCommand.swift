@@ -20,24 +20,34 @@ struct BenchCommand: AsyncParsableCommand {
 
 // MARK: Options
 
+/// What runs jobs.
+struct ThreadOption: ParsableArguments {
+  @Option(help: "Threads; by default what the affinity mask and the control group allow.")
+  var threads: Int?
+
+  func validate() throws {
+    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
+  }
+
+  var backend: CPUBackend { CPUBackend(threads: threads) }
+}
+
 /// How jobs are timed.
-private struct TimingOptions: ParsableArguments {
+struct TimingOptions: ParsableArguments {
   @Option(help: "Timed runs.")
   var runs = 7
 
   @Option(help: "Runs before the first that counts.")
   var warmUp = 2
 
-  @Option(help: "Threads; by default what the affinity mask and the control group allow.")
-  var threads: Int?
+  @OptionGroup private var processor: ThreadOption
 
   func validate() throws {
     if runs < 1 { throw ValidationError("--runs must be at least 1") }
     if warmUp < 0 { throw ValidationError("--warm-up must not be negative") }
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
   }
 
-  var backend: CPUBackend { CPUBackend(threads: threads) }
+  var backend: CPUBackend { processor.backend }
 
   /// The seconds of every run.
   func seconds(of job: () async throws -> Void) async throws -> [Double] {
@@ -49,7 +59,7 @@ private struct TimingOptions: ParsableArguments {
 }
 
 /// What runs.
-private struct WorkOptions: ParsableArguments {
+struct WorkOptions: ParsableArguments {
   @Argument(help: "An ONNX file.", completion: .file(extensions: ["onnx"]))
   var model: String
 
@@ -86,7 +96,7 @@ private struct WorkOptions: ParsableArguments {
   }
 }
 
-private struct RegionOption: ParsableArguments {
+struct RegionOption: ParsableArguments {
   @Option(help: "Regions that the samples are shared out to.")
   var regions = 1
 
@@ -100,13 +110,13 @@ private struct RegionOption: ParsableArguments {
 extension BenchCommand {
   struct Machine: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-      abstract: "Measures what the machine can do: a large matrix product, a large copy.")
+      abstract: "Measures what the processor can do: multiply-adds on registers, copies of blocks of several sizes.")
 
-    @OptionGroup private var timing: TimingOptions
+    @OptionGroup private var processor: ThreadOption
 
     func run() async throws {
       let command = self
-      try await reportingFailures { try Output.json(await MachineLimits.measured(command.timing)) }
+      try await reportingFailures { try Output.json(await command.processor.backend.limits()) }
     }
   }
 
@@ -148,44 +158,6 @@ extension BenchCommand {
     }
   }
 
-  struct Kernels: AsyncParsableCommand {
-    static let configuration = CommandConfiguration(
-      abstract: "Shows where the time of a step or of an inference goes, kernel by kernel.",
-      discussion: """
-        "limit" is the time that the measured limits of the machine allow (the larger of operations over the matrix \
-        product's rate and bytes over the copy's rate) as part of the time taken. Single kernels are timed one after \
-        the other, the fastest of the runs counts; each includes starting its threads.
-        """)
-
-    @OptionGroup private var work: WorkOptions
-    @OptionGroup private var region: RegionOption
-    @OptionGroup private var timing: TimingOptions
-
-    @Flag(help: "Of an inference instead of a step.")
-    var inference = false
-
-    @Option(help: "How many single kernels to list, slowest first.")
-    var top = 25
-
-    @Flag(help: "Print JSON.")
-    var json = false
-
-    func run() async throws {
-      let command = self
-      try await reportingFailures {
-        let limits = try await MachineLimits.measured(command.timing)
-        let backend = command.timing.backend
-        let job: any BenchJob =
-          command.inference
-          ? try await InferenceJob(command.work, backend)
-          : try await StepJob(command.work, regions: command.region.regions, backend)
-        let profile = try await Profile(of: job, command.timing, limits: limits)
-        if command.json { return try Output.json(profile) }
-        print(profile.text(top: command.top))
-      }
-    }
-  }
-
   struct Gates: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
       abstract: "Prints the gated values of a network, as Tools/peers/gated_step.py reads them.")
@@ -203,12 +175,12 @@ extension BenchCommand {
 }
 
 /// Something that runs again and again.
-private protocol BenchJob: Sendable {
+protocol BenchJob: Sendable {
   var executable: any Executable { get }
   func run() async throws
 }
 
-private struct InferenceJob: BenchJob {
+struct InferenceJob: BenchJob {
   let executable: any Executable
   private let input: ValueID
   private let output: ValueID
@@ -229,7 +201,7 @@ private struct InferenceJob: BenchJob {
   }
 }
 
-private struct StepJob: BenchJob {
+struct StepJob: BenchJob {
   private let optimizer: ChainOptimizer
   var executable: any Executable { optimizer.executable }
 
@@ -359,146 +331,3 @@ private func serve(_ job: some BenchJob, warmUp: Int) async throws {
 
 /// Prints a line at once, also into a pipe.
 private func say(_ line: String) { FileHandle.standardOutput.write(Data((line + "\n").utf8)) }
-
-// MARK: Limits of the machine
-
-/// What the machine did in this very process.
-private struct MachineLimits: Encodable {
-  var device: DeviceDescription
-  /// A product of two 2048 x 2048 matrices.
-  var gigaflopsPerSecond: Double
-  /// A copy of a block much larger than the caches; bytes read and written.
-  var gigabytesPerSecond: Double
-  var productImplementation: String
-
-  /// The fastest of the runs: a limit is what is possible.
-  static func measured(_ timing: TimingOptions) async throws -> MachineLimits {
-    let backend = timing.backend
-    let extent = 2048
-    var graph = Graph()
-    var generator = SeededGenerator(seed: 0)
-    let matrix = Tensor(
-      (0..<extent * extent).map { _ in Float(generator.uniform() - 0.5) }, shape: [extent, extent])
-    let left = graph.addInput("left", TensorType(.float32, matrix.shape))
-    graph.outputs = [try graph.add(.gemm(Gemm()), left, graph.addConstant("right", matrix))]
-    let executable = try await backend.compileForProcessor(Program(graph), options: CompileOptions())
-    try await executable.write(matrix, to: left)
-    let product = try await timing.seconds { try await executable.run(steps: 1) }
-    let block = CopiedBlock(bytes: 256 << 20, threads: backend.device.threads)
-    let copy = try await timing.seconds { block.copy() }
-    let operations = 2 * Double(extent * extent) * Double(extent)
-    return MachineLimits(
-      device: backend.device, gigaflopsPerSecond: operations / (product.min() ?? 1) * 1e-9,
-      gigabytesPerSecond: 2 * Double(block.bytes) / (copy.min() ?? 1) * 1e-9,
-      productImplementation: executable.kernels.map(\.implementation).joined(separator: ", "))
-  }
-
-  /// The least seconds that a kernel can take.
-  func seconds(_ kernel: KernelRecord) -> Double {
-    max(
-      Double(kernel.operations) / (gigaflopsPerSecond * 1e9), Double(kernel.bytes) / (gigabytesPerSecond * 1e9))
-  }
-}
-
-/// Two blocks of memory, one copied to the other by all threads.
-private final class CopiedBlock: @unchecked Sendable {
-  // Threads touch disjoint parts.
-  let bytes: Int
-  private let threads: Int
-  private let source: UnsafeMutableRawPointer
-  private let target: UnsafeMutableRawPointer
-
-  init(bytes: Int, threads: Int) {
-    self.bytes = bytes
-    self.threads = threads
-    source = .allocate(byteCount: bytes, alignment: 4096)
-    target = .allocate(byteCount: bytes, alignment: 4096)
-    source.initializeMemory(as: UInt8.self, repeating: 1, count: bytes)
-    target.initializeMemory(as: UInt8.self, repeating: 0, count: bytes)
-  }
-
-  deinit {
-    source.deallocate()
-    target.deallocate()
-  }
-
-  func copy() {
-    let part = bytes / threads
-    DispatchQueue.concurrentPerform(iterations: threads) { [self] index in
-      (target + index * part).copyMemory(from: source + index * part, byteCount: part)
-    }
-  }
-}
-
-// MARK: Kernels
-
-/// Where the time goes.
-private struct Profile: Encodable {
-  struct Row: Encodable {
-    var kernel: KernelRecord
-    /// The fastest of the runs, as the limits are: what else the machine does hits single kernels at random.
-    var seconds: Double
-    var limitSeconds: Double
-  }
-  struct Class: Encodable {
-    var kind: String
-    var implementation: String
-    var kernels: Int
-    var seconds: Double
-    var limitSeconds: Double
-    var operations: Int
-    var bytes: Int
-  }
-  var limits: MachineLimits
-  /// The fastest whole run, in which kernels are not timed singly.
-  var secondsPerRun: Double
-  var rows: [Row]
-
-  init(of job: some BenchJob, _ timing: TimingOptions, limits: MachineLimits) async throws {
-    guard let executable = job.executable as? CPUExecutable else {
-      throw ComputeError.mismatch("only the CPU back end times single kernels")
-    }
-    self.limits = limits
-    secondsPerRun = try await timing.seconds(of: job.run).min() ?? 0
-    var runs: [[Double]] = []
-    for _ in 0..<timing.runs { runs.append(try await executable.runTimed()) }
-    rows = executable.kernels.enumerated().map { index, kernel in
-      Row(kernel: kernel, seconds: runs.map { $0[index] }.min() ?? 0, limitSeconds: limits.seconds(kernel))
-    }
-  }
-
-  /// Kernels of one kind and implementation together, slowest first.
-  private var classes: [Class] {
-    let grouped = Dictionary(grouping: rows) { [$0.kernel.kind, $0.kernel.implementation] }
-    return grouped.map { key, rows in
-      Class(
-        kind: key[0], implementation: key[1], kernels: rows.count, seconds: rows.reduce(0) { $0 + $1.seconds },
-        limitSeconds: rows.reduce(0) { $0 + $1.limitSeconds },
-        operations: rows.reduce(0) { $0 + $1.kernel.operations }, bytes: rows.reduce(0) { $0 + $1.kernel.bytes })
-    }.sorted { ($1.seconds, $0.kind) < ($0.seconds, $1.kind) }
-  }
-
-  func text(top: Int) -> String {
-    let total = rows.reduce(0) { $0 + $1.seconds }
-    let headings = ["ms", "share", "GFLOP/s", "GB/s", "limit"]
-    func numbers(_ seconds: Double, _ operations: Int, _ bytes: Int, _ limit: Double) -> [String] {
-      let rates = [Double(operations), Double(bytes)].map { seconds > 0 ? $0 / seconds * 1e-9 : 0 }
-      return [String(format: "%.3f", seconds * 1e3), Output.percent(total > 0 ? seconds / total : 0)]
-        + rates.map { String(format: "%.1f", $0) } + [Output.percent(seconds > 0 ? limit / seconds : 0)]
-    }
-    let byClass = classes.map { entry in
-      numbers(entry.seconds, entry.operations, entry.bytes, entry.limitSeconds)
-        + ["\(entry.kernels)", entry.kind, entry.implementation]
-    }
-    let single = rows.sorted { $0.seconds > $1.seconds }.prefix(top).map { row in
-      numbers(row.seconds, row.kernel.operations, row.kernel.bytes, row.limitSeconds)
-        + [row.kernel.shape.description, row.kernel.kind, row.kernel.implementation, row.kernel.name]
-    }
-    let limit = rows.reduce(0) { $0 + $1.limitSeconds }
-    return String(
-      format: "%.1f GFLOP/s, %.1f GB/s measured; %.3f ms a run, %.3f ms in %d kernels, %.3f ms at the limits\n\n",
-      limits.gigaflopsPerSecond, limits.gigabytesPerSecond, secondsPerRun * 1e3, total * 1e3, rows.count, limit * 1e3)
-      + Output.table(headings + ["kernels", "kind", "implementation"], byClass) + "\n\n"
-      + Output.table(headings + ["shape", "kind", "implementation", "name"], Array(single))
-  }
-}

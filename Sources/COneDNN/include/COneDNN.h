@@ -28,6 +28,12 @@ int32_t catena_allowed_processors(void);
 // Threads that parallel sections begun by the calling thread use; other threads keep theirs.
 void catena_set_threads(int32_t count);
 
+// Every thread of the calling thread's team multiplies and adds numbers in registers, in many independent sums or fewer.
+// Returns the fused multiply-adds of one thread.
+int64_t catena_multiply_adds(int64_t rounds, bool is_wide);
+// Every thread copies its share of `bytes` bytes, `times` times.
+void catena_copy_block(void *to, const void *from, int64_t bytes, int64_t times);
+
 // MARK: Program
 
 enum { CATENA_MAX_RANK = 12, CATENA_MAX_SPATIAL = 3 };
@@ -214,8 +220,8 @@ void catena_add_direct(
   const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch);
 
-// The same convolutions, vectors along pixels instead of channels: where the destination's channels are no multiple of a
-// vector.
+// The same convolutions, vectors along pixels instead of channels: where the destination's channels are few, or no
+// multiple of a vector.
 // Cycles that a sample takes, for comparing kernels; infinity where gathered matrices are better.
 double catena_planes_cycles(const catena_implicit_gemm *problem);
 size_t catena_planes_weight_bytes(const catena_implicit_gemm *problem);

@@ -18,6 +18,13 @@ public struct CPUSolverBackend: LayerSolverBackend {
     thread = OwnedThread(threads: self.threads)
   }
 
+  /// Uses the threads of `backend`, in turn with its programs: a network's Hessians and its forward pass then follow one
+  /// another without waking other threads.
+  public init(sharing backend: CPUBackend) {
+    threads = backend.device.threads
+    thread = backend.driver()
+  }
+
   /// Prepares for one layer.
   public func makeSolver(
     for layer: LayerGeometry, method: PruningMethod, images: Int
