@@ -115,8 +115,47 @@ inline int2 taps_inside(int o, int count, int4 mapping, int extent) {
   return range;
 }
 
-// Positions of a depthwise convolution that share a tap's factors.
-#define PAIR 2
+// `count` neighbouring positions of a row of a depthwise convolution and LANES channels from `channel` on. All taps of a row
+// read inside, so that nothing is asked in between, and a tap's factors are loaded once for all positions.
+inline __attribute__((always_inline)) void depthwise_run(
+    const int count, floatv start, int4 at, /* plane, row, column of the first position; the row's first pixel of all */
+    int channel, int2 planes, int2 rows, const global float *source, CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) {
+  const int pixel_size = output.s4;
+  const int pitch = along.s0 * pixel_size;
+  const int first = at.s3 + at.s2;
+  floatv sums[PIXELS];
+#pragma unroll
+  for (int pixel = 0; pixel < count; ++pixel) sums[pixel] = start;
+  for (int tap_plane = planes.x; tap_plane < planes.y; ++tap_plane) {
+    const int in_plane = at.s0 * deep.s0 + tap_plane * deep.s1 + deep.s2;
+    for (int tap_row = rows.x; tap_row < rows.y; ++tap_row) {
+      const int in_row = at.s1 * across.s0 + tap_row * across.s1 + across.s2;
+      const int in_column = at.s2 * along.s0 + along.s2;
+      const global float *from =
+          source + ((in_plane * input.s1 + in_row) * input.s2 + in_column) * pixel_size + channel;
+      const global float *factors = weight + (tap_plane * taps.s1 + tap_row) * taps.s2 * pixel_size + channel;
+#pragma unroll
+      for (int pixel = 0; pixel < count; ++pixel) EXPECT_READ(from + (pixel + PIXELS) * pitch);
+      for (int tap_column = 0; tap_column < taps.s2; ++tap_column) {
+        const floatv factor = load_lanes(factors, LANES);
+#pragma unroll
+        for (int pixel = 0; pixel < count; ++pixel) sums[pixel] += load_lanes(from + pixel * pitch, LANES) * factor;
+        from += along.s1 * pixel_size;
+        factors += pixel_size;
+      }
+    }
+  }
+#pragma unroll
+  for (int pixel = 0; pixel < count; ++pixel) {
+    EXPECT_WRITE(store0 + (first + pixel + PIXELS) * pixel_size + channel);
+    epilogue(sums[pixel], first + pixel, channel, pixel_size, LANES, EPILOGUE_ARGUMENTS);
+  }
+}
+
+#define DEPTHWISE_RUN(count)                                                                                         \
+  depthwise_run(                                                                                                      \
+      count, start, (int4)(out_plane, out_row, out_column, first_pixel), channel, planes, rows, source, data, weight, \
+      bias, input, output, taps, deep, across, along, EPILOGUE_ARGUMENTS)
 
 // Every channel by itself: as many groups as input and output channels. One work-item owns PIXELS output positions of one
 // row and, of each, input.s5 blocks of LANES channels: all of them where one work-item after the other runs on a core,
@@ -140,59 +179,54 @@ kernel WORK_GROUP void convolution_depthwise(CONVOLUTION_PARAMETERS, EPILOGUE_PA
   const int sample = item / output.s1;
   if (sample >= output.s0) return;
   const global float *source = data + sample * input.s0 * input.s1 * input.s2 * count;
-  const int pitch = along.s0 * count;
   const int2 planes = taps_inside(out_plane, taps.s0, deep, input.s0);
   const int2 rows = taps_inside(out_row, taps.s1, across, input.s1);
   const bool has_all_taps = deep.s3 == 1 && across.s3 == 1 && along.s3 == 1;
+  // What the last tap's column lies behind the first one's; before it where the mapping is a transpose.
+  const int reach = (taps.s2 - 1) * along.s1;
   int pixels;
   for (int out_column = first_column; out_column < last_column; out_column += pixels) {
-    const int2 columns = taps_inside(out_column, taps.s2, along, input.s2);
-    const int2 next_columns = taps_inside(out_column + PAIR - 1, taps.s2, along, input.s2);
-    const bool is_pair = has_all_taps && out_column + PAIR <= last_column && max(columns.x, next_columns.x) == 0 &&
-                         min(columns.y, next_columns.y) == taps.s2;
-    pixels = is_pair ? PAIR : 1;
     const int column = out_column * along.s0 + along.s2;
+    // From here on so many positions read inside with every tap of a row.
+    int inside = 0;
+    if (has_all_taps && column + min(reach, 0) >= 0 && column + max(reach, 0) < input.s2)
+      inside = min((input.s2 - 1 - max(reach, 0) - column) / along.s0 + 1, last_column - out_column);
+    pixels = inside >= PIXELS ? PIXELS : inside >= 4 ? 4 : inside >= 2 ? 2 : 1;
     for (int channel = first_channel; channel < last_channel; channel += LANES) {
       const int lanes = min(LANES, count - channel);
-      floatv sums[PAIR];
-      sums[0] = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
-#pragma unroll
-      for (int pixel = 1; pixel < PAIR; ++pixel) sums[pixel] = sums[0];
-      for (int tap_plane = planes.x; tap_plane < planes.y; ++tap_plane) {
-        const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
-        for (int tap_row = rows.x; tap_row < rows.y; ++tap_row) {
-          const int in_row = read_position(out_row, tap_row, across, input.s1);
-          const global float *factors = weight + (tap_plane * taps.s1 + tap_row) * taps.s2 * count + channel;
-          if (is_pair && lanes == LANES) {
-            // Nothing to ask inside: what is in the way of vectors is the asking.
-            const global float *from = source + ((in_plane * input.s1 + in_row) * input.s2 + column) * count + channel;
-            EXPECT_READ(from + PIXELS * pitch);
-            for (int tap_column = 0; tap_column < taps.s2; ++tap_column) {
-              const floatv factor = load_lanes(factors, LANES);
-#pragma unroll
-              for (int pixel = 0; pixel < PAIR; ++pixel) sums[pixel] += load_lanes(from + pixel * pitch, LANES) * factor;
-              from += along.s1 * count;
-              factors += count;
-            }
-          } else if (in_plane >= 0 && in_row >= 0) {
+      const floatv start = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
+      if (inside > 0 && lanes == LANES) {
+        if (pixels == PIXELS)
+          DEPTHWISE_RUN(PIXELS);
+#if PIXELS > 4
+        else if (pixels == 4)
+          DEPTHWISE_RUN(4);
+#endif
+#if PIXELS > 2
+        else if (pixels == 2)
+          DEPTHWISE_RUN(2);
+#endif
+        else
+          DEPTHWISE_RUN(1);
+        continue;
+      }
+      for (int pixel = 0; pixel < pixels; ++pixel) {
+        floatv sum = start;
+        for (int tap_plane = planes.x; tap_plane < planes.y; ++tap_plane) {
+          const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
+          for (int tap_row = rows.x; tap_row < rows.y; ++tap_row) {
+            const int in_row = read_position(out_row, tap_row, across, input.s1);
+            if (in_plane < 0 || in_row < 0) continue;
+            const global float *factors = weight + (tap_plane * taps.s1 + tap_row) * taps.s2 * count + channel;
             for (int tap_column = 0; tap_column < taps.s2; ++tap_column, factors += count) {
-              const floatv factor = load_lanes(factors, lanes);
-#pragma unroll
-              for (int pixel = 0; pixel < PAIR; ++pixel) {
-                const int in_column = read_position(out_column + pixel, tap_column, along, input.s2);
-                const int position = (in_plane * input.s1 + in_row) * input.s2 + in_column;
-                if (pixel < pixels && in_column >= 0)
-                  sums[pixel] += load_lanes(source + position * count + channel, lanes) * factor;
-              }
+              const int in_column = read_position(out_column + pixel, tap_column, along, input.s2);
+              const int position = (in_plane * input.s1 + in_row) * input.s2 + in_column;
+              if (in_column >= 0)
+                sum += load_lanes(source + position * count + channel, lanes) * load_lanes(factors, lanes);
             }
           }
         }
-      }
-#pragma unroll
-      for (int pixel = 0; pixel < PAIR; ++pixel) {
-        const int row = first_pixel + out_column + pixel;
-        EXPECT_WRITE(store0 + (row + PIXELS) * count + channel);
-        if (pixel < pixels) epilogue(sums[pixel], row, channel, count, lanes, EPILOGUE_ARGUMENTS);
+        epilogue(sum, first_pixel + out_column + pixel, channel, count, lanes, EPILOGUE_ARGUMENTS);
       }
     }
   }

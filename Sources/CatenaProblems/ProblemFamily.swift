@@ -48,6 +48,9 @@ private let convolutionLines = """
   convolution n2 c24 hw14x14 m24 k3x3 p1 g24 bias
   convolution n1 c24 hw15x15 m24 k3x3 s2 p0x0x1x1 g24
   convolution n2 c8 hw9x9 m8 k5x5 p2 g8
+  convolution n1 c32 hw6x29 m32 k3x5 p1x2 d1x2 g32 bias
+  convolution n1 c40 hw11x45 m40 k3x3 s2x3 p1 g40
+  convolution n1 c16 dhw4x5x13 m16 k3 p1 g16
   convolution n2 c5 hw7x9 m6 k3x3 s2x1 p1x0x2x1 d1 g1 bias
   convolution n1 c6 hw11x8 m9 k3x2 s1x2 p2x1x0x1 d2x1 g3
   convolution n3 c4 hw6x6 m10 k3x3 p2 d2 g2 bias
@@ -66,6 +69,8 @@ private let transposedConvolutionLines = """
   convolutionTranspose n1 c4 hw4x6 m6 k4x4 s2 p1
   convolutionTranspose n1 c6 hw5x4 m9 k3x2 s1x3 p1x0x0x1 d2x1 g3
   convolutionTranspose n2 c5 hw3x3 m5 k2x2 s2 g5 bias
+  convolutionTranspose n1 c32 hw6x29 m32 k3x5 p1x2 d1x2 g32 bias
+  convolutionTranspose n1 c16 hw5x12 m16 k3x3 s2x1 p1 g16
   convolutionTranspose n1 c3 hw1x1 m7 k5x3
   convolutionTranspose n2 c4 l7 m6 k3 s2 p0x1 o1
   convolutionTranspose n1 c2 dhw2x3x2 m3 k2 s2x1x2 bias
