@@ -5,10 +5,14 @@
 //
 // A tile is 4 x 4 results and the 6 x 6 sources they need. A block of tiles is transformed to 36 matrices of tiles x
 // channels, each is multiplied by its own weights, and the products are transformed back, all by one thread. There the
-// channels are whole vectors, padded with zeros.
+// channels are whole vectors, padded with zeros. Tiles come in groups: of a group a vector of channels of all points, of each
+// the tiles, then the next vector. Whatever is read and written then lies at distances known to the compiler, and a
+// tile's 36 vectors in different sets of the cache.
 #include "panels.h"
 
-enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH };
+enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH, GROUP = 12 };
+// Floats from a tile's vector at one point to that at the next, and from a group's vectors of channels to the next.
+enum { POINT_STRIDE = GROUP * LANES, VECTOR_STRIDE = POINTS * POINT_STRIDE };
 
 #define A 0.625f
 #define B 1.5f
@@ -18,12 +22,19 @@ typedef struct {
   int64_t tiles_down, tiles_across, tiles, block_tiles, blocks;
   // Source and destination channels with padding.
   int64_t depth, columns;
+  // Whether the products of a point take the place of what was multiplied: they do where one panel has all columns, so that
+  // nothing reads it again.
+  bool products_replace;
   product_operands at;
   float *scratch;
   int64_t floats_per_thread;
 } winograd_step;
 
 // MARK: Blocks
+
+size_t catena_winograd_weight_bytes(const catena_winograd *problem) {
+  return (size_t)(POINTS * problem->source_channels * rounded_up(problem->destination_channels, LANES)) * sizeof(float);
+}
 
 static winograd_step plan(const catena_winograd *problem, int32_t threads) {
   winograd_step step = {.problem = *problem};
@@ -32,16 +43,19 @@ static winograd_step plan(const catena_winograd *problem, int32_t threads) {
   step.tiles_down = (problem->destination_height + TILE - 1) / TILE;
   step.tiles_across = (problem->destination_width + TILE - 1) / TILE;
   step.tiles = problem->batch * step.tiles_down * step.tiles_across;
-  // Both sides of a block fit the second-level cache; with many channels, weights are read once per block, which then
-  // has to be worth it.
-  int64_t floats_per_tile = POINTS * (step.depth + step.columns);
-  int64_t fitting = (int64_t)(500 << 10) / (int64_t)sizeof(float) / floats_per_tile;
-  int64_t wanted = catena_minimum(catena_maximum(fitting, 72), 192);
+  // The smaller a block, the nearer stays what it keeps; but every block reads all weights, which has to be worth it where
+  // they come from far away.
+  int64_t weight_bytes = (int64_t)catena_winograd_weight_bytes(problem);
+  int64_t wanted = weight_bytes <= 1 << 20 ? GROUP : weight_bytes <= 16 << 20 ? 3 * GROUP : 6 * GROUP;
   int64_t share = (step.tiles + threads - 1) / threads;
   int64_t blocks = catena_maximum((share + wanted - 1) / wanted, 1) * threads;
-  step.block_tiles = catena_maximum((step.tiles + blocks - 1) / blocks, 1);
+  // Wide products take half a group at a time.
+  step.block_tiles = quotient_rounded_up(step.tiles, blocks);
+  if (step.block_tiles > GROUP) step.block_tiles = rounded_up(step.block_tiles, GROUP / 2);
   step.blocks = (step.tiles + step.block_tiles - 1) / step.block_tiles;
-  step.floats_per_thread = step.block_tiles * floats_per_tile + LANES;
+  step.products_replace = step.columns <= catena_minimum(step.depth, MAX_PANEL * LANES);
+  step.floats_per_thread =
+    rounded_up(step.block_tiles, GROUP) * POINTS * (step.depth + (step.products_replace ? 0 : step.columns));
   return step;
 }
 
@@ -59,10 +73,6 @@ double catena_winograd_cycles(const catena_winograd *problem) {
 }
 
 // MARK: Weights
-
-size_t catena_winograd_weight_bytes(const catena_winograd *problem) {
-  return (size_t)(POINTS * problem->source_channels * rounded_up(problem->destination_channels, LANES)) * sizeof(float);
-}
 
 void catena_winograd_pack(const catena_winograd *problem, const float *weights, float *packed) {
   const double a = A, b = B, points[PATCH - 1] = {0, a, -a, b, -b};
@@ -132,10 +142,28 @@ CATENA_INLINE tile_place place_of(const winograd_step *step, int64_t tile) {
     line / step->tiles_down, line % step->tiles_down * TILE, tile % step->tiles_across * TILE};
 }
 
+// Dividing for every tile would take as long as half of its transform.
+CATENA_INLINE tile_place place_behind(const winograd_step *step, tile_place place) {
+  place.column += TILE;
+  if (place.column < step->problem.destination_width) return place;
+  place.column = 0;
+  place.row += TILE;
+  if (place.row < step->problem.destination_height) return place;
+  return (tile_place){place.sample + 1, 0, 0};
+}
+
 // The part of a patch that lies inside the image: rows and columns from first to end.
 typedef struct {
   int32_t first_row, end_row, first_column, end_column;
 } patch_part;
+
+// The number from `first` to before `end` that is nearest to `i`.
+CATENA_INLINE int64_t nearest(int32_t i, int32_t first, int32_t end) {
+  return catena_minimum(catena_maximum(i, first), end - 1);
+}
+
+// All bits of every lane, or none.
+CATENA_INLINE bit_vector broadcast_bits(bool are_set) { return (bit_vector){} - (uint32_t)are_set; }
 
 // What a patch is read from: the image, the index of the patch's corner, and how pixels are kept.
 typedef struct {
@@ -144,16 +172,23 @@ typedef struct {
   bool is_bfloat16;
 } patch_source;
 
-// Columns straight from the image, then rows straight to the points: one pass through memory between them.
-CATENA_INLINE void transform_patch(patch_source from, patch_part part, float *to, int64_t point_stride) {
+// Columns straight from the image, then rows straight to the points: one pass through memory between them. Of a patch that
+// is not `whole`, what lies outside reads the nearest pixel inside, and forgets it.
+CATENA_INLINE void transform_patch(patch_source from, patch_part part, bool is_whole, float *to) {
+  int64_t rows[PATCH], columns[PATCH];
+  bit_vector is_row[PATCH], is_column[PATCH];
+  UNROLL for (int32_t i = 0; i < PATCH; i++) {
+    rows[i] = from.corner + (is_whole ? i : nearest(i, part.first_row, part.end_row)) * from.row_stride;
+    columns[i] = (is_whole ? i : nearest(i, part.first_column, part.end_column)) * from.column_stride;
+    is_row[i] = broadcast_bits(i >= part.first_row && i < part.end_row);
+    is_column[i] = broadcast_bits(i >= part.first_column && i < part.end_column);
+  }
   vector across[POINTS];
   UNROLL for (int32_t j = 0; j < PATCH; j++) {
     vector column[PATCH], points[PATCH];
-    bool is_column_read = j >= part.first_column && j < part.end_column;
     UNROLL for (int32_t i = 0; i < PATCH; i++) {
-      bool is_read = is_column_read && i >= part.first_row && i < part.end_row;
-      int64_t index = from.corner + i * from.row_stride + j * from.column_stride;
-      column[i] = is_read ? load_from(from.image, index, from.is_bfloat16) : (vector){0};
+      column[i] = load_from(from.image, rows[i] + columns[j], from.is_bfloat16);
+      if (!is_whole) column[i] = (vector)((bit_vector)column[i] & is_row[i] & is_column[j]);
     }
     to_points(column, 1, points);
     UNROLL for (int32_t i = 0; i < PATCH; i++) across[i * PATCH + j] = points[i];
@@ -161,7 +196,7 @@ CATENA_INLINE void transform_patch(patch_source from, patch_part part, float *to
   UNROLL for (int32_t i = 0; i < PATCH; i++) {
     vector points[PATCH];
     to_points(across + i * PATCH, 1, points);
-    UNROLL for (int32_t j = 0; j < PATCH; j++) store(to + (i * PATCH + j) * point_stride, points[j]);
+    UNROLL for (int32_t j = 0; j < PATCH; j++) store(to + (i * PATCH + j) * POINT_STRIDE, points[j]);
   }
 }
 
@@ -180,27 +215,33 @@ CATENA_INLINE patch_source padded_patch(patch_source from, patch_part part, int6
 CATENA_INLINE int32_t clamped(int64_t index) { return (int32_t)catena_minimum(catena_maximum(index, 0), PATCH); }
 
 CATENA_INLINE void transform_source(
-  const winograd_step *step, int64_t tile, float *to, int64_t point_stride, bool is_bfloat16
+  const winograd_step *step, tile_place place, float *to, bool is_bfloat16
 ) {
   const catena_winograd *problem = &step->problem;
   int64_t channels = problem->source_channels, height = problem->source_height, width = problem->source_width;
-  tile_place place = place_of(step, tile);
   int64_t top = place.row - problem->pad_top, left = place.column - problem->pad_left;
   int64_t corner = ((place.sample * height + top) * width + left) * channels;
   patch_source from = {step->at.source, corner, width * channels, channels, is_bfloat16};
   patch_part part = {clamped(-top), clamped(height - top), clamped(-left), clamped(width - left)};
   bool is_inside = part.first_row == 0 && part.first_column == 0 && part.end_row == PATCH && part.end_column == PATCH;
-  const patch_part whole = {0, PATCH, 0, PATCH};
   for (int64_t channel = 0; channel < channels; channel += LANES) {
     if (channels - channel < LANES) {
       float copy[POINTS * LANES];
-      transform_patch(padded_patch(from, part, channels - channel, copy), whole, to + channel, point_stride);
+      transform_patch(padded_patch(from, part, channels - channel, copy), part, true, to);
     } else if (is_inside) {
-      transform_patch(from, whole, to + channel, point_stride);
+      transform_patch(from, part, true, to);
     } else {
-      transform_patch(from, part, to + channel, point_stride);
+      transform_patch(from, part, false, to);
     }
     from.corner += LANES;
+    to += VECTOR_STRIDE;
+  }
+}
+
+// What stands for a tile where a group has fewer: numbers that were there might take long to multiply.
+CATENA_INLINE void clear_tile(float *to, int64_t depth) {
+  for (int64_t channel = 0; channel < depth; channel += LANES, to += VECTOR_STRIDE) {
+    for (int32_t point = 0; point < POINTS; point++) store(to + point * POINT_STRIDE, (vector){0});
   }
 }
 
@@ -237,13 +278,14 @@ CATENA_INLINE void post_process(
 }
 
 CATENA_INLINE void transform_tile(
-  const winograd_step *step, const tile_part *part, bool is_whole, bool is_bfloat16, const float *from,
-  int64_t point_stride, int64_t channel
+  const winograd_step *step, const tile_part *part, bool is_whole, bool is_bfloat16, const float *from, int64_t channel
 ) {
+  // Read once: what is stored might be the step for all the compiler knows.
+  void *destination = step->at.destination;
   vector across[TILE * PATCH], results[TILE * TILE];
   UNROLL for (int32_t j = 0; j < PATCH; j++) {
     vector products[PATCH], four[TILE];
-    UNROLL for (int32_t i = 0; i < PATCH; i++) products[i] = load(from + (i * PATCH + j) * point_stride);
+    UNROLL for (int32_t i = 0; i < PATCH; i++) products[i] = load(from + (i * PATCH + j) * POINT_STRIDE);
     from_points(products, 1, four);
     UNROLL for (int32_t i = 0; i < TILE; i++) across[i * PATCH + j] = four[i];
   }
@@ -257,20 +299,19 @@ CATENA_INLINE void transform_tile(
     UNROLL for (int32_t j = 0; j < TILE; j++) {
       vector result = results[i * TILE + j];
       if (is_whole) {
-        store_to(step->at.destination, INDEX_OF(i, j), result, is_bfloat16);
+        store_to(destination, INDEX_OF(i, j), result, is_bfloat16);
       } else if (i < part->rows && j < part->columns) {
-        store_lanes_to(step->at.destination, INDEX_OF(i, j), result, is_bfloat16, part->lanes);
+        store_lanes_to(destination, INDEX_OF(i, j), result, is_bfloat16, part->lanes);
       }
     }
   }
 }
 
 CATENA_INLINE void transform_products(
-  const winograd_step *step, int64_t tile, const float *from, int64_t point_stride, bool is_bfloat16
+  const winograd_step *step, tile_place place, const float *from, bool is_bfloat16
 ) {
   const catena_winograd *problem = &step->problem;
   int64_t channels = problem->destination_channels, width = problem->destination_width;
-  tile_place place = place_of(step, tile);
   tile_part part = {
     .rows = catena_minimum(problem->destination_height - place.row, TILE),
     .columns = catena_minimum(width - place.column, TILE),
@@ -282,42 +323,65 @@ CATENA_INLINE void transform_products(
   for (int64_t channel = 0; channel < channels; channel += LANES) {
     part.lanes = catena_minimum(channels - channel, LANES);
     if (is_whole && part.lanes == LANES) {
-      transform_tile(step, &part, true, is_bfloat16, from + channel, point_stride, channel);
+      transform_tile(step, &part, true, is_bfloat16, from, channel);
     } else {
-      transform_tile(step, &part, false, is_bfloat16, from + channel, point_stride, channel);
+      transform_tile(step, &part, false, is_bfloat16, from, channel);
     }
     part.offset += LANES;
+    from += VECTOR_STRIDE;
   }
 }
 
 // MARK: Products
 
-// Where the products of one point go.
-typedef struct {
-  float *to;
-  int64_t row_stride;
-} point_products;
-
-#define NO_SUMS(VECTORS, ROWS) \
-  UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-    UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] = (vector){0}; \
-  }
-#define STORE_SUMS(VECTORS, ROWS) \
-  UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-    if (i >= here) break; \
-    UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
-      store(context.to + (first + i) * context.row_stride + j * LANES, sums[i][j]); \
+// The products of a group of tiles by a panel of VECTORS vectors of columns, ROWS tiles at a time: as many sums as the
+// registers of the widest instruction set hold beside a panel's row.
+#define GROUP_PRODUCTS(VECTORS, ROWS) \
+  CATENA_INLINE void group_products_##VECTORS( \
+    const float *group, int64_t count, int64_t depth, const float *panel, float *to \
+  ) { \
+    for (int32_t first = 0; first < GROUP && first < count; first += ROWS) { \
+      vector sums[ROWS][VECTORS] = {}; \
+      const float *vectors = group + first * LANES, *weights = panel; \
+      for (int64_t k = 0; k < depth; k += LANES, vectors += VECTOR_STRIDE) { \
+        const float *end = vectors + catena_minimum(depth - k, LANES); \
+        for (const float *from = vectors; from < end; from++, weights += VECTORS * LANES) { \
+          vector factors[VECTORS]; \
+          UNROLL for (int32_t j = 0; j < VECTORS; j++) factors[j] = load(weights + j * LANES); \
+          UNROLL for (int32_t i = 0; i < ROWS; i++) { \
+            UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] += from[i * LANES] * factors[j]; \
+          } \
+        } \
+      } \
+      UNROLL for (int32_t i = 0; i < ROWS; i++) { \
+        UNROLL for (int32_t j = 0; j < VECTORS; j++) store(to + j * VECTOR_STRIDE + (first + i) * LANES, sums[i][j]); \
+      } \
     } \
   }
-PANEL_PRODUCTS(product, point_products, NO_SUMS, STORE_SUMS)
+GROUP_PRODUCTS(1, 12)
+GROUP_PRODUCTS(2, 12)
+GROUP_PRODUCTS(3, 6)
+GROUP_PRODUCTS(4, 6)
 
+// The products of a group at one point by all columns.
 CATENA_INLINE void multiply(
-  const float *left, int64_t count, int64_t stride, int64_t depth, const float *weights, int64_t columns, float *to
+  const float *group, int64_t count, int64_t depth, const float *weights, int64_t columns, float *to
 ) {
   for (int64_t column = 0; column < columns; column += MAX_PANEL * LANES) {
-    point_products results = {to + column, columns};
-    product(results, panel_width(columns - column), left, stride, depth, weights + column * depth, count);
+    const float *panel = weights + column * depth;
+    float *results = to + column / LANES * VECTOR_STRIDE;
+    switch (panel_width(columns - column) / LANES) {
+    case 1: group_products_1(group, count, depth, panel, results); break;
+    case 2: group_products_2(group, count, depth, panel, results); break;
+    case 3: group_products_3(group, count, depth, panel, results); break;
+    default: group_products_4(group, count, depth, panel, results); break;
+    }
   }
+}
+
+// Where a tile's first vector lies among those of its block.
+CATENA_INLINE int64_t offset_of(int64_t tile, int64_t channels) {
+  return tile / GROUP * (channels / LANES * VECTOR_STRIDE) + tile % GROUP * LANES;
 }
 
 // MARK: Step
@@ -325,30 +389,37 @@ CATENA_INLINE void multiply(
 CATENA_VECTORISED
 static void run_blocks(const winograd_step *step, catena_range share, float *sources) {
   int64_t depth = step->depth, columns = step->columns, channels = step->problem.source_channels;
-  int64_t source_stride = step->block_tiles * depth, product_stride = step->block_tiles * columns;
-  float *products = sources + POINTS * source_stride;
+  float *products = step->products_replace ? sources : sources + rounded_up(step->block_tiles, GROUP) * POINTS * depth;
+  int64_t product_depth = step->products_replace ? depth : columns;
   for (int64_t block = share.begin; block < share.end; block++) {
     int64_t first = block * step->block_tiles;
     int64_t count = catena_minimum(step->tiles - first, step->block_tiles);
-    for (int64_t tile = 0; tile < count; tile++) {
-      float *to = sources + tile * depth;
+    const tile_place begin = place_of(step, first);
+    tile_place place = begin;
+    for (int64_t tile = 0; tile < count; tile++, place = place_behind(step, place)) {
+      float *to = sources + offset_of(tile, depth);
       if (step->problem.reads_bfloat16) {
-        transform_source(step, first + tile, to, source_stride, true);
+        transform_source(step, place, to, true);
       } else {
-        transform_source(step, first + tile, to, source_stride, false);
+        transform_source(step, place, to, false);
       }
     }
+    for (int64_t tile = count; tile % GROUP != 0; tile++) clear_tile(sources + offset_of(tile, depth), depth);
     for (int32_t point = 0; point < POINTS; point++) {
-      multiply(
-        sources + point * source_stride, count, depth, channels, step->at.weights + point * channels * columns,
-        columns, products + point * product_stride);
+      const float *weights = step->at.weights + point * channels * columns;
+      for (int64_t tile = 0; tile < count; tile += GROUP) {
+        multiply(
+          sources + offset_of(tile, depth) + point * POINT_STRIDE, count - tile, channels, weights, columns,
+          products + offset_of(tile, product_depth) + point * POINT_STRIDE);
+      }
     }
-    for (int64_t tile = 0; tile < count; tile++) {
-      const float *from = products + tile * columns;
+    place = begin;
+    for (int64_t tile = 0; tile < count; tile++, place = place_behind(step, place)) {
+      const float *from = products + offset_of(tile, product_depth);
       if (step->problem.writes_bfloat16) {
-        transform_products(step, first + tile, from, product_stride, true);
+        transform_products(step, place, from, true);
       } else {
-        transform_products(step, first + tile, from, product_stride, false);
+        transform_products(step, place, from, false);
       }
     }
   }
