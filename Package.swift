@@ -65,9 +65,10 @@ let package = Package(
     .target(name: "CatenaEvaluation", dependencies: ["CatenaChains", "CatenaTraces", "CatenaExplain"]),
     // The whole
     .target(name: "Catena", dependencies: ["CatenaEvaluation", "CatenaCPU", "CatenaOpenCL"]),
+    .target(name: "CLaunch", cSettings: [.define("_GNU_SOURCE")]),
     .executableTarget(
       name: "CatenaCLI",
-      dependencies: ["Catena", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+      dependencies: ["Catena", "CLaunch", .product(name: "ArgumentParser", package: "swift-argument-parser")],
       path: "Tools/catena"),
     // Tests
     .target(name: "CTestAllocations", path: "Tests/CTestAllocations"),

@@ -115,17 +115,23 @@ inline int2 taps_inside(int o, int count, int4 mapping, int extent) {
   return range;
 }
 
-// `count` neighbouring positions of a row of a depthwise convolution and LANES channels from `channel` on. All taps of a row
-// read inside, so that nothing is asked in between, and a tap's factors are loaded once for all positions.
-inline __attribute__((always_inline)) void depthwise_run(
-    const int count, floatv start, int4 at, /* plane, row, column of the first position; the row's first pixel of all */
-    int channel, int2 planes, int2 rows, const global float *source, CONVOLUTION_PARAMETERS, EPILOGUE_PARAMETERS) {
+// Where work-items are many, what they need of registers decides: there a run is of two positions.
+#if PIXELS > 4
+#define WIDEST_RUN PIXELS
+#else
+#define WIDEST_RUN 2
+#endif
+
+// The sums of `count` neighbouring positions of a row of a depthwise convolution, for LANES channels from `channel` on. All
+// taps of a row read inside, so that nothing is asked in between, and a tap's factors are loaded once for all positions.
+inline __attribute__((always_inline)) void depthwise_sums(
+    const int count, floatv *results, int4 at, /* plane, row, column of the first position */
+    int channel, int2 planes, int2 rows, const global float *source, CONVOLUTION_PARAMETERS) {
   const int pixel_size = output.s4;
   const int pitch = along.s0 * pixel_size;
-  const int first = at.s3 + at.s2;
-  floatv sums[PIXELS];
+  floatv sums[WIDEST_RUN];
 #pragma unroll
-  for (int pixel = 0; pixel < count; ++pixel) sums[pixel] = start;
+  for (int pixel = 0; pixel < count; ++pixel) sums[pixel] = results[pixel];
   for (int tap_plane = planes.x; tap_plane < planes.y; ++tap_plane) {
     const int in_plane = at.s0 * deep.s0 + tap_plane * deep.s1 + deep.s2;
     for (int tap_row = rows.x; tap_row < rows.y; ++tap_row) {
@@ -146,16 +152,13 @@ inline __attribute__((always_inline)) void depthwise_run(
     }
   }
 #pragma unroll
-  for (int pixel = 0; pixel < count; ++pixel) {
-    EXPECT_WRITE(store0 + (first + pixel + PIXELS) * pixel_size + channel);
-    epilogue(sums[pixel], first + pixel, channel, pixel_size, LANES, EPILOGUE_ARGUMENTS);
-  }
+  for (int pixel = 0; pixel < count; ++pixel) results[pixel] = sums[pixel];
 }
 
-#define DEPTHWISE_RUN(count)                                                                                         \
-  depthwise_run(                                                                                                      \
-      count, start, (int4)(out_plane, out_row, out_column, first_pixel), channel, planes, rows, source, data, weight, \
-      bias, input, output, taps, deep, across, along, EPILOGUE_ARGUMENTS)
+#define DEPTHWISE_SUMS(count)                                                                                      \
+  depthwise_sums(                                                                                                   \
+      count, sums, (int4)(out_plane, out_row, out_column, 0), channel, planes, rows, source, data, weight, bias,   \
+      input, output, taps, deep, across, along)
 
 // Every channel by itself: as many groups as input and output channels. One work-item owns PIXELS output positions of one
 // row and, of each, input.s5 blocks of LANES channels: all of them where one work-item after the other runs on a core,
@@ -191,42 +194,51 @@ kernel WORK_GROUP void convolution_depthwise(CONVOLUTION_PARAMETERS, EPILOGUE_PA
     int inside = 0;
     if (has_all_taps && column + min(reach, 0) >= 0 && column + max(reach, 0) < input.s2)
       inside = min((input.s2 - 1 - max(reach, 0) - column) / along.s0 + 1, last_column - out_column);
-    pixels = inside >= PIXELS ? PIXELS : inside >= 4 ? 4 : inside >= 2 ? 2 : 1;
+    pixels = inside >= WIDEST_RUN ? WIDEST_RUN : min(inside, 4);
+    pixels = pixels < 2 ? 1 : pixels < 4 ? 2 : pixels;
     for (int channel = first_channel; channel < last_channel; channel += LANES) {
       const int lanes = min(LANES, count - channel);
       const floatv start = bias ? load_lanes(bias + channel, lanes) : (floatv)(0.0f);
-      if (inside > 0 && lanes == LANES) {
-        if (pixels == PIXELS)
-          DEPTHWISE_RUN(PIXELS);
-#if PIXELS > 4
-        else if (pixels == 4)
-          DEPTHWISE_RUN(4);
+      floatv sums[WIDEST_RUN];
+#pragma unroll
+      for (int pixel = 0; pixel < WIDEST_RUN; ++pixel) sums[pixel] = start;
+      if (pixels == WIDEST_RUN && lanes == LANES) {
+        DEPTHWISE_SUMS(WIDEST_RUN);
+#if WIDEST_RUN > 2
+      } else if (pixels == 4 && lanes == LANES) {
+        DEPTHWISE_SUMS(4);
+      } else if (pixels == 2 && lanes == LANES) {
+        DEPTHWISE_SUMS(2);
+      } else if (inside == 1 && lanes == LANES) {
+        DEPTHWISE_SUMS(1);
 #endif
-#if PIXELS > 2
-        else if (pixels == 2)
-          DEPTHWISE_RUN(2);
-#endif
-        else
-          DEPTHWISE_RUN(1);
-        continue;
-      }
-      for (int pixel = 0; pixel < pixels; ++pixel) {
-        floatv sum = start;
-        for (int tap_plane = planes.x; tap_plane < planes.y; ++tap_plane) {
-          const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
-          for (int tap_row = rows.x; tap_row < rows.y; ++tap_row) {
-            const int in_row = read_position(out_row, tap_row, across, input.s1);
-            if (in_plane < 0 || in_row < 0) continue;
-            const global float *factors = weight + (tap_plane * taps.s1 + tap_row) * taps.s2 * count + channel;
-            for (int tap_column = 0; tap_column < taps.s2; ++tap_column, factors += count) {
-              const int in_column = read_position(out_column + pixel, tap_column, along, input.s2);
-              const int position = (in_plane * input.s1 + in_row) * input.s2 + in_column;
-              if (in_column >= 0)
-                sum += load_lanes(source + position * count + channel, lanes) * load_lanes(factors, lanes);
+      } else {
+        for (int number = 0; number < pixels; ++number) {
+          floatv sum = start;
+          for (int tap_plane = planes.x; tap_plane < planes.y; ++tap_plane) {
+            const int in_plane = read_position(out_plane, tap_plane, deep, input.s0);
+            for (int tap_row = rows.x; tap_row < rows.y; ++tap_row) {
+              const int in_row = read_position(out_row, tap_row, across, input.s1);
+              if (in_plane < 0 || in_row < 0) continue;
+              const global float *factors = weight + (tap_plane * taps.s1 + tap_row) * taps.s2 * count + channel;
+              for (int tap_column = 0; tap_column < taps.s2; ++tap_column, factors += count) {
+                const int in_column = read_position(out_column + number, tap_column, along, input.s2);
+                const int position = (in_plane * input.s1 + in_row) * input.s2 + in_column;
+                if (in_column >= 0)
+                  sum += load_lanes(source + position * count + channel, lanes) * load_lanes(factors, lanes);
+              }
             }
           }
+          // A number that is not known would keep the sums in memory.
+#pragma unroll
+          for (int pixel = 0; pixel < WIDEST_RUN; ++pixel) sums[pixel] = pixel == number ? sum : sums[pixel];
         }
-        epilogue(sum, first_pixel + out_column + pixel, channel, count, lanes, EPILOGUE_ARGUMENTS);
+      }
+#pragma unroll
+      for (int pixel = 0; pixel < WIDEST_RUN; ++pixel) {
+        const int row = first_pixel + out_column + pixel;
+        EXPECT_WRITE(store0 + (row + PIXELS) * count + channel);
+        if (pixel < pixels) epilogue(sums[pixel], row, channel, count, lanes, EPILOGUE_ARGUMENTS);
       }
     }
   }

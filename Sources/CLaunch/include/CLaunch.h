@@ -1,0 +1,2 @@
+// What the program `catena` does before anything else: see launch.c. There is nothing to call.
+#pragma once
