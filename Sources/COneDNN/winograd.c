@@ -13,6 +13,8 @@
 enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH, GROUP = 12 };
 // Floats from a tile's vector at one point to that at the next, and from a group's vectors of channels to the next.
 enum { POINT_STRIDE = GROUP * LANES, VECTOR_STRIDE = POINTS * POINT_STRIDE };
+// Of more channels than these products ask for the next vector, which lies on another page and no longer in a near cache.
+enum { FAR_DEPTH = 256 };
 
 #define A 0.625f
 #define B 1.5f
@@ -345,6 +347,9 @@ CATENA_INLINE void transform_products(
       const float *vectors = group + first * LANES, *weights = panel; \
       for (int64_t k = 0; k < depth; k += LANES, vectors += VECTOR_STRIDE) { \
         const float *end = vectors + catena_minimum(depth - k, LANES); \
+        if (depth > FAR_DEPTH) { \
+          UNROLL for (int32_t i = 0; i < ROWS; i++) __builtin_prefetch(vectors + VECTOR_STRIDE + i * LANES); \
+        } \
         for (const float *from = vectors; from < end; from++, weights += VECTORS * LANES) { \
           vector factors[VECTORS]; \
           UNROLL for (int32_t j = 0; j < VECTORS; j++) factors[j] = load(weights + j * LANES); \
