@@ -154,13 +154,13 @@ CATENA_INLINE tile_place place_behind(const winograd_step *step, tile_place plac
   return (tile_place){place.sample + 1, 0, 0};
 }
 
-// The part of a patch that lies inside the image: rows and columns from first to end.
+// The image's rows and columns, from first to before end, counted from a patch's corner.
 typedef struct {
-  int32_t first_row, end_row, first_column, end_column;
+  int64_t first_row, end_row, first_column, end_column;
 } patch_part;
 
 // The number from `first` to before `end` that is nearest to `i`.
-CATENA_INLINE int64_t nearest(int32_t i, int32_t first, int32_t end) {
+CATENA_INLINE int64_t nearest(int64_t i, int64_t first, int64_t end) {
   return catena_minimum(catena_maximum(i, first), end - 1);
 }
 
@@ -205,16 +205,15 @@ CATENA_INLINE void transform_patch(patch_source from, patch_part part, bool is_w
 // A patch whose last channels are fewer than a vector, as one of whole vectors in `copy`.
 CATENA_INLINE patch_source padded_patch(patch_source from, patch_part part, int64_t lanes, float *copy) {
   memset(copy, 0, POINTS * LANES * sizeof(float));
-  for (int32_t i = part.first_row; i < part.end_row; i++) {
-    for (int32_t j = part.first_column; j < part.end_column; j++) {
+  int64_t end_row = catena_minimum(part.end_row, PATCH), end_column = catena_minimum(part.end_column, PATCH);
+  for (int64_t i = catena_maximum(part.first_row, 0); i < end_row; i++) {
+    for (int64_t j = catena_maximum(part.first_column, 0); j < end_column; j++) {
       int64_t index = from.corner + i * from.row_stride + j * from.column_stride;
       store(copy + (i * PATCH + j) * LANES, load_lanes_from(from.image, index, from.is_bfloat16, lanes));
     }
   }
   return (patch_source){copy, 0, PATCH * LANES, LANES, false};
 }
-
-CATENA_INLINE int32_t clamped(int64_t index) { return (int32_t)catena_minimum(catena_maximum(index, 0), PATCH); }
 
 CATENA_INLINE void transform_source(
   const winograd_step *step, tile_place place, float *to, bool is_bfloat16
@@ -224,8 +223,8 @@ CATENA_INLINE void transform_source(
   int64_t top = place.row - problem->pad_top, left = place.column - problem->pad_left;
   int64_t corner = ((place.sample * height + top) * width + left) * channels;
   patch_source from = {step->at.source, corner, width * channels, channels, is_bfloat16};
-  patch_part part = {clamped(-top), clamped(height - top), clamped(-left), clamped(width - left)};
-  bool is_inside = part.first_row == 0 && part.first_column == 0 && part.end_row == PATCH && part.end_column == PATCH;
+  patch_part part = {-top, height - top, -left, width - left};
+  bool is_inside = top >= 0 && left >= 0 && part.end_row >= PATCH && part.end_column >= PATCH;
   for (int64_t channel = 0; channel < channels; channel += LANES) {
     if (channels - channel < LANES) {
       float copy[POINTS * LANES];

@@ -37,6 +37,9 @@ struct PackedKernelTests {
     Shape4(sources: 64, results: 16, height: 21, width: 20, padsBegin: [2, 2], padsEnd: [2, 2]),
     Shape4(sources: 13, results: 29, height: 12, width: 11),
     Shape4(sources: 45, results: 12, height: 9, width: 9, padsBegin: [0, 1], padsEnd: [1, 0]),
+    // Tiles all of whose patch lies outside; deep enough for products to ask for what they read next.
+    Shape4(sources: 16, results: 32, height: 9, width: 10, padsBegin: [8, 9], padsEnd: [9, 11]),
+    Shape4(sources: 272, results: 20, height: 10, width: 9),
   ]
   /// Tails of columns and rows, depths of several chunks, phases of strided gradients.
   private static let implicitShapes = [
