@@ -2,7 +2,7 @@
 //
 // By itself it lets them spin for milliseconds at the end of every kernel. On a machine with nothing else to do that is as
 // good as 5,000 rounds; beside other work, when two threads share a processor, each kernel waits until the spinning one has
-// used up its time: a trace took five to twenty times as long. A program may decide that for its own process, a library
+// used up its time: traces took five times as long, some twenty. A program may decide that for its own process, a library
 // may not, so this is no part of the library.
 #include "CLaunch.h"
 

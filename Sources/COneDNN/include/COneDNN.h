@@ -162,7 +162,7 @@ bool catena_panels_are_fast(void);
 
 enum { CATENA_MAX_POST_OPERATIONS = 8 };
 
-// A convolution with 3 x 3 taps, stride 1 and no dilation on channels-last images; channels are multiples of 16.
+// A convolution with 3 x 3 taps, stride 1 and no dilation on channels-last images.
 typedef struct {
   int64_t batch, source_channels, destination_channels;
   int64_t source_height, source_width, destination_height, destination_width;
