@@ -48,6 +48,7 @@ extension ChainExtractor {
       settings.batch = batch
       let planned = try network.whole(
         forBatch: RegionBatches.samplesPerRun(network: network, regions: [region], settings: settings))
+      let isConstant = settings.variants == 0 && region.count <= planned.batch
       var memory: [MemoryPlan] = []
       if settings.draws > 0 {
         let program = try GateSensitivity.program(network: planned, regions: 1).program
@@ -55,7 +56,7 @@ extension ChainExtractor {
       }
       for phase in settings.phases {
         let program = try ChainProgram(network: planned, regions: 1, settings: settings, phase: phase)
-        memory.append(try await backend.compile(program.program, options: options).memoryPlan)
+        memory += try await program.memoryPlans(isConstant: isConstant, backend: backend, options: options)
       }
       // One after the other is held, the second one cut to a part of the network: never more than the larger of them.
       return (memory: memory.max { $0.total < $1.total } ?? memory[0], samples: planned.batch)
@@ -82,6 +83,21 @@ extension ChainExtractor {
     let curve = SizeWalk.curveSizes(around: [size], smallest: selector.smallestSize, ratio: settings.sizeRatio)
     let further = (curve.larger.count + curve.smaller.count) * settings.sizeSteps
     return (settings.steps + further, settings.mostSteps + further)
+  }
+}
+
+extension ChainProgram {
+  /// The bytes of what is held one after the other to make steps.
+  /// - Parameter isConstant: whether every step reads the same samples.
+  func memoryPlans(
+    isConstant: Bool, backend: any Backend, options: CompileOptions
+  ) async throws -> [MemoryPlan] {
+    var step = self
+    var plans: [MemoryPlan] = []
+    if isConstant, let stem = step.takeStem() {
+      plans.append(try await backend.compile(Program(stem), options: options).memoryPlan)
+    }
+    return plans + [try await backend.compile(step.program, options: options).memoryPlan]
   }
 }
 

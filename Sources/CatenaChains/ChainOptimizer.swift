@@ -36,24 +36,44 @@ package final class ChainOptimizer: Sendable {
       options: options)
   }
 
-  /// Compiles the step of what is left of a network, to go on from a state.
+  /// Compiles the step of what is left of a network, to go on from a state. Where every step reads the same samples, what
+  /// lies before the first gates is computed once.
   package init(
     stage: CompactNetwork, phase: ChainProgram.Phase = .soft, batches: RegionBatches, state: OptimizerState,
     settings: ChainSettings, backend: any Backend, options: CompileOptions
   ) async throws {
     self.stage = (stage.units, stage.blocks)
     self.batches = batches
-    let step = try ChainProgram(
+    var step = try ChainProgram(
       network: stage.network, regions: batches.regionCount, settings: settings, phase: phase,
       allUnits: state.unitCount)
+    let constant = batches.isConstant ? batches.batches(ofStep: 0)[0] : nil
+    var read = constant.map { [step.samples: $0.samples] } ?? [:]
+    if let constant, let stem = step.takeStem() {
+      let outputs = try await Self.outputs(of: stem, for: constant.samples, backend: backend, options: options)
+      read.merge(outputs) { $1 }
+    }
+    let inputs = Set(step.program.graph.inputs)
     executable = try await backend.compile(step.program, options: options)
     self.step = step.interface()
     try await write(state)
-    if batches.isConstant {
-      try await write(batches.batches(ofStep: 0)[0])
+    if let constant {
+      try await write(constant, read: read.filter { inputs.contains($0.key) })
       try await executable.write(Tensor(scalar: Float(1)), to: step.commit)
       if let judged = step.judged { try await executable.write(Tensor(scalar: Float(1)), to: judged) }
     }
+  }
+
+  /// What a stem computes from samples. Its program is given back before that of the step is made.
+  private static func outputs(
+    of stem: Graph, for samples: Tensor, backend: any Backend, options: CompileOptions
+  ) async throws -> [ValueID: Tensor] {
+    let executable = try await backend.compile(Program(stem), options: options)
+    try await executable.write(samples, to: stem.inputs[0])
+    try await executable.run(steps: 1)
+    var outputs: [ValueID: Tensor] = [:]
+    for output in stem.outputs { outputs[output] = try await executable.read(output) }
+    return outputs
   }
 
   private func write(_ state: OptimizerState) async throws {
@@ -84,8 +104,9 @@ package final class ChainOptimizer: Sendable {
     return state
   }
 
-  private func write(_ batch: RegionBatches.Batch) async throws {
-    try await executable.write(batch.samples, to: step.samples)
+  /// - Parameter read: what the step reads of the batch's samples.
+  private func write(_ batch: RegionBatches.Batch, read: [ValueID: Tensor]) async throws {
+    for (input, value) in read { try await executable.write(value, to: input) }
     try await executable.write(batch.target, to: step.target)
     try await executable.write(batch.weights, to: step.sampleWeights)
   }
@@ -100,7 +121,7 @@ package final class ChainOptimizer: Sendable {
         try await executable.write(Tensor(scalar: Float(batches.readsRegions(inStep: index) ? 1 : 0)), to: judged)
       }
       for (position, batch) in parts.enumerated() {
-        try await write(batch)
+        try await write(batch, read: [step.samples: batch.samples])
         try await executable.write(Tensor(scalar: Float(position == parts.count - 1 ? 1 : 0)), to: step.commit)
         try await executable.run(steps: 1)
       }

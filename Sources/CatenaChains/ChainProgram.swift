@@ -41,7 +41,7 @@ package struct ChainProgram {
   let phase: Phase
   /// What is compiled.
   package private(set) var program: Program
-  /// Input: samples, N first.
+  /// Input: samples, N first; no longer one where the stem was taken out and nothing else reads them.
   package let samples: ValueID
   /// Input: log-probabilities of the dense network, N x K.
   package let target: ValueID
@@ -126,6 +126,17 @@ package struct ChainProgram {
     unitState = [gated.scores] + (builder.moments[gated.scores] ?? [])
     blockState = gated.blockScores.map { [$0] + (builder.moments[$0] ?? []) } ?? []
     clockState = [builder.schedule.step, builder.schedule.offset, builder.schedule.temperature]
+  }
+
+  /// Takes the stem out of the step: what the network computes before its first gates, which is the same in every step that
+  /// reads the same samples.
+  ///
+  /// The step reads the stem's outputs from then on, in place of `samples`.
+  /// - Returns: The stem; `nil` where the network begins with gates.
+  package mutating func takeStem() -> Graph? {
+    guard let (stem, rest) = program.graph.splitting(offWhatDependsOn: samples) else { return nil }
+    program.graph = rest
+    return stem
   }
 
   /// What is left to know once it is compiled, without the network's weights.

@@ -40,7 +40,7 @@ package struct ChainSearch {
     var batches = RegionBatches(network: network, regions: regions, dense: dense, settings: settings)
     for variant in variants { batches.add(variant) }
     let whole = try network.whole(forBatch: batches.samplesPerRun)
-    if settings.hasOtherSizes { try await checkMemory(of: whole, regions: regions.count) }
+    if settings.hasOtherSizes { try await checkMemory(of: whole, batches) }
     let sensitivities = try await sensitivities(of: whole, batches, dense, progress)
     var trunk = ChainWalk(
       search: self, whole: whole, batches: batches,
@@ -75,9 +75,9 @@ package struct ChainSearch {
 
   /// Chains of nearly everything are to come, from a program that may need more memory than those before: what does not fit
   /// is found out now, and not when most is done.
-  private func checkMemory(of whole: ChainNetwork, regions: Int) async throws {
-    let step = try ChainProgram(network: whole, regions: regions, settings: settings, phase: .straight)
-    _ = try await backend.compile(step.program, options: options)
+  private func checkMemory(of whole: ChainNetwork, _ batches: RegionBatches) async throws {
+    let step = try ChainProgram(network: whole, regions: batches.regionCount, settings: settings, phase: .straight)
+    _ = try await step.memoryPlans(isConstant: batches.isConstant, backend: backend, options: options)
   }
 
   /// How much the outputs depend on every gate, where scores begin in that order.

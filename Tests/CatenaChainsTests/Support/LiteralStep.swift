@@ -5,6 +5,7 @@ import CatenaGraph
 import CatenaReference
 import CatenaTensors
 import Foundation
+import Testing
 
 /// The optimisation step as its formulas say it, in double: the divergence's gradient by central differences of the
 /// reference's forward pass, everything else by loops.
@@ -30,7 +31,9 @@ struct LiteralStep {
   private(set) var sizes: [Double] = []
 
   private let gated: GatedGraph
-  private let samples: Tensor
+  /// What lies behind the first gates, and what it reads: that is kept from step to step in single precision.
+  private let body: Graph
+  private let read: [ValueID: Tensor]
   private let dense: [[Double]]
   /// The block of every unit.
   private let blockOfUnit: [Int?]
@@ -45,8 +48,13 @@ struct LiteralStep {
     self.settings = settings
     self.phase = phase
     self.keep = keep
-    self.samples = samples
     gated = try network.graph.gated(network.sites, regions: keep.count, parametrization: .identity)
+    let input = gated.graph.inputs[0]
+    let (stem, body) = try #require(gated.graph.splitting(offWhatDependsOn: input))
+    self.body = body
+    read = try Reference.run(stem, inputs: [input: samples], precision: .double).mapValues {
+      Tensor($0.doubles.map(Float.init), shape: $0.shape)
+    }
     blockOfUnit = network.sites.layers.flatMap { [Int?](repeating: $0.block, count: $0.count) }
     let (sites, offsets) = (network.sites, network.sites.unitOffsets)
     companions = blockOfUnit.map { block in
@@ -224,11 +232,12 @@ struct LiteralStep {
     func table(_ rows: [[Double]]) -> Tensor {
       Tensor(doubles: Array(rows.joined()), shape: [rows.count, rows[0].count], elementType: .float64)
     }
-    var inputs = [gated.graph.inputs[0]: samples, gated.scores: table(units)]
+    var inputs = read
+    inputs[gated.scores] = table(units)
     if let blockScores = gated.blockScores { inputs[blockScores] = table(blocks) }
-    let output = gated.graph.outputs[0]
+    let output = body.outputs[0]
     let rows = Self.logSoftmax(
-      rows: try Reference.run(gated.graph, inputs: inputs, precision: .double, values: [output])[output])
+      rows: try Reference.run(body, inputs: inputs, precision: .double, values: [output])[output])
     let divergences = zip(dense, rows).map { p, q in zip(p, q).map { exp($0) * ($0 - $1) }.reduce(0, +) }
     let perRegion = divergences.count / keep.count
     return keep.indices.map { region in

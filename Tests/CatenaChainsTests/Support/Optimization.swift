@@ -45,6 +45,9 @@ extension ChainOptimizer {
     step.program.graph.inputs.filter { step.program.graph[$0].name.hasSuffix("/first moment") }
   }
 
+  /// Whether steps begin with the samples, not with what lies before the first gates.
+  var readsSamples: Bool { step.program.graph.inputs.contains(step.samples) }
+
   /// Goes on from where another one is.
   func takeState(of other: ChainOptimizer) async throws {
     for (input, source) in zip(step.states, other.step.states) {
