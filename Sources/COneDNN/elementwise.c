@@ -3,12 +3,11 @@
 #include "elementwise.h"
 
 typedef struct {
-  int32_t rank, operand_count, instruction_count, slot_count;
-  bool is_integer;
-  int64_t extents[CATENA_MAX_RANK];
-  catena_operand operands[CATENA_MAX_OPERANDS];
-  int64_t strides[CATENA_MAX_OPERANDS][CATENA_MAX_RANK];
+  catena_walk walk;
+  int32_t instruction_count, slot_count;
+  bool is_integer, is_gate_pass;
   catena_instruction *instructions;
+  catena_gate_pass gate_pass;
   // A block is `rows` rows of `row_length` elements: a piece of one row, or several whole rows.
   int64_t rows, row_length, row_blocks, pieces, units, elements;
   // Distinct elements of each sum, and where its partial sums begin in a thread's share of the scratch memory.
@@ -23,9 +22,9 @@ enum { SCRATCH_HEADER = 64 };
 
 static void plan_blocks(elementwise_step *step) {
   step->elements = 1;
-  for (int32_t axis = 0; axis < step->rank; axis++) step->elements *= step->extents[axis];
-  int64_t inner = step->extents[step->rank - 1];
-  int64_t rows = step->rank > 1 ? step->extents[step->rank - 2] : 1;
+  for (int32_t axis = 0; axis < step->walk.rank; axis++) step->elements *= step->walk.extents[axis];
+  int64_t inner = step->walk.extents[step->walk.rank - 1];
+  int64_t rows = step->walk.rank > 1 ? step->walk.extents[step->walk.rank - 2] : 1;
   step->units = 0;
   if (step->elements == 0) return;
   step->row_length = catena_minimum(inner, CATENA_BLOCK);
@@ -33,15 +32,15 @@ static void plan_blocks(elementwise_step *step) {
   step->pieces = (inner + step->row_length - 1) / step->row_length;
   step->row_blocks = (rows + step->rows - 1) / step->rows;
   step->units = step->pieces * step->row_blocks;
-  for (int32_t axis = 0; axis < step->rank - 2; axis++) step->units *= step->extents[axis];
+  for (int32_t axis = 0; axis < step->walk.rank - 2; axis++) step->units *= step->walk.extents[axis];
 }
 
 static void count_cells(elementwise_step *step) {
-  for (int32_t i = 0; i < step->operand_count; i++) {
-    if (step->operands[i].role != CATENA_SUM) continue;
+  for (int32_t i = 0; i < step->walk.operand_count; i++) {
+    if (step->walk.operands[i].role != CATENA_SUM) continue;
     step->cells[i] = 1;
-    for (int32_t axis = 0; axis < step->rank; axis++) {
-      step->cells[i] += (step->extents[axis] - 1) * step->strides[i][axis];
+    for (int32_t axis = 0; axis < step->walk.rank; axis++) {
+      step->cells[i] += (step->walk.extents[axis] - 1) * step->walk.strides[i][axis];
     }
     step->first_cell[i] = step->cell_count;
     step->cell_count += step->cells[i];
@@ -52,14 +51,14 @@ static void prepare(
   elementwise_step *step, int32_t rank, const int64_t *extents, int32_t operand_count, const catena_operand *operands,
   const int64_t *strides, int32_t threads
 ) {
-  step->operand_count = operand_count;
+  step->walk.operand_count = operand_count;
   step->threads = threads;
-  memcpy(step->extents, extents, (size_t)rank * sizeof(int64_t));
-  memcpy(step->operands, operands, (size_t)operand_count * sizeof(catena_operand));
+  memcpy(step->walk.extents, extents, (size_t)rank * sizeof(int64_t));
+  memcpy(step->walk.operands, operands, (size_t)operand_count * sizeof(catena_operand));
   for (int32_t i = 0; i < operand_count; i++) {
-    memcpy(step->strides[i], strides + i * rank, (size_t)rank * sizeof(int64_t));
+    memcpy(step->walk.strides[i], strides + i * rank, (size_t)rank * sizeof(int64_t));
   }
-  step->rank = catena_collapse(rank, step->extents, operand_count, step->strides);
+  step->walk.rank = catena_collapse(rank, step->walk.extents, operand_count, step->walk.strides);
   count_cells(step);
   plan_blocks(step);
 }
@@ -80,72 +79,79 @@ typedef struct {
 
 static block locate(const elementwise_step *step, int64_t unit) {
   block result = {0};
-  int32_t inner = step->rank - 1;
+  int32_t inner = step->walk.rank - 1;
   int64_t piece = unit % step->pieces;
   unit /= step->pieces;
   int64_t first = piece * step->row_length;
-  result.length = catena_minimum(step->row_length, step->extents[inner] - first);
-  for (int32_t i = 0; i < step->operand_count; i++) result.offsets[i] = first * step->strides[i][inner];
+  result.length = catena_minimum(step->row_length, step->walk.extents[inner] - first);
+  for (int32_t i = 0; i < step->walk.operand_count; i++) result.offsets[i] = first * step->walk.strides[i][inner];
   result.rows = 1;
-  if (step->rank > 1) {
+  if (step->walk.rank > 1) {
     int64_t row = unit % step->row_blocks * step->rows;
     unit /= step->row_blocks;
-    result.rows = catena_minimum(step->rows, step->extents[inner - 1] - row);
-    for (int32_t i = 0; i < step->operand_count; i++) result.offsets[i] += row * step->strides[i][inner - 1];
+    result.rows = catena_minimum(step->rows, step->walk.extents[inner - 1] - row);
+    for (int32_t i = 0; i < step->walk.operand_count; i++) result.offsets[i] += row * step->walk.strides[i][inner - 1];
   }
   for (int32_t axis = inner - 2; axis >= 0; axis--) {
-    int64_t index = unit % step->extents[axis];
-    unit /= step->extents[axis];
-    for (int32_t i = 0; i < step->operand_count; i++) result.offsets[i] += index * step->strides[i][axis];
+    int64_t index = unit % step->walk.extents[axis];
+    unit /= step->walk.extents[axis];
+    for (int32_t i = 0; i < step->walk.operand_count; i++) result.offsets[i] += index * step->walk.strides[i][axis];
   }
   return result;
 }
 
 static int64_t row_stride(const elementwise_step *step, int32_t operand) {
-  return step->rank > 1 ? step->strides[operand][step->rank - 2] : 0;
+  return step->walk.rank > 1 ? step->walk.strides[operand][step->walk.rank - 2] : 0;
 }
 
 // Whether a block of the operand lies in memory as the lanes do.
 static bool is_direct(const elementwise_step *step, int32_t operand, const block *at) {
-  bool is_lane_type = step->operands[operand].type == (step->is_integer ? CATENA_I64 : CATENA_F32);
-  return is_lane_type && step->operands[operand].role != CATENA_SUM
-    && (step->strides[operand][step->rank - 1] == 1 || at->length == 1)
+  bool is_lane_type = step->walk.operands[operand].type == (step->is_integer ? CATENA_I64 : CATENA_F32);
+  return is_lane_type && step->walk.operands[operand].role != CATENA_SUM
+    && (step->walk.strides[operand][step->walk.rank - 1] == 1 || at->length == 1)
     && (at->rows == 1 || row_stride(step, operand) == at->length);
 }
 
 static char *address(const elementwise_step *step, int32_t operand, const block *at) {
-  return (char *)step->operands[operand].data + at->offsets[operand] * catena_type_bytes(step->operands[operand].type);
+  return (char *)step->walk.operands[operand].data + at->offsets[operand] * catena_type_bytes(step->walk.operands[operand].type);
+}
+
+// The rows of an operand's block: one where they follow on each other.
+typedef struct {
+  int64_t count, length, stride, bytes;
+} operand_rows;
+
+static operand_rows rows_of(const elementwise_step *step, int32_t operand, const block *at) {
+  int64_t stride = step->walk.strides[operand][step->walk.rank - 1];
+  if (at->rows == 1 || row_stride(step, operand) == stride * at->length) {
+    return (operand_rows){1, at->rows * at->length, stride, 0};
+  }
+  int64_t bytes = row_stride(step, operand) * catena_type_bytes(step->walk.operands[operand].type);
+  return (operand_rows){at->rows, at->length, stride, bytes};
 }
 
 static void load(const elementwise_step *step, int32_t operand, const block *at, void *lanes) {
-  catena_type type = step->operands[operand].type;
-  int64_t stride = step->strides[operand][step->rank - 1];
-  int64_t row_bytes = row_stride(step, operand) * catena_type_bytes(type);
+  catena_type type = step->walk.operands[operand].type;
   const char *source = address(step, operand, at);
-  bool is_dense = at->rows > 1 && row_stride(step, operand) == stride * at->length;
-  int64_t rows = is_dense ? 1 : at->rows;
-  int64_t length = is_dense ? at->rows * at->length : at->length;
-  for (int64_t row = 0; row < rows; row++) {
+  operand_rows rows = rows_of(step, operand, at);
+  for (int64_t row = 0; row < rows.count; row++, source += rows.bytes) {
     if (step->is_integer) {
-      catena_load_integer(type, source + row * row_bytes, stride, length, (int64_t *)lanes + row * length);
+      catena_load_integer(type, source, rows.stride, rows.length, (int64_t *)lanes + row * rows.length);
     } else {
-      catena_load_float(type, source + row * row_bytes, stride, length, (float *)lanes + row * length);
+      catena_load_float(type, source, rows.stride, rows.length, (float *)lanes + row * rows.length);
     }
   }
 }
 
 static void store(const elementwise_step *step, int32_t operand, const block *at, const void *lanes) {
-  catena_type type = step->operands[operand].type;
-  int64_t stride = step->strides[operand][step->rank - 1];
-  int64_t row_bytes = row_stride(step, operand) * catena_type_bytes(type);
+  catena_type type = step->walk.operands[operand].type;
   char *destination = address(step, operand, at);
-  for (int64_t row = 0; row < at->rows; row++) {
+  operand_rows rows = rows_of(step, operand, at);
+  for (int64_t row = 0; row < rows.count; row++, destination += rows.bytes) {
     if (step->is_integer) {
-      catena_store_integer(
-        type, (const int64_t *)lanes + row * at->length, destination + row * row_bytes, stride, at->length);
+      catena_store_integer(type, (const int64_t *)lanes + row * rows.length, destination, rows.stride, rows.length);
     } else {
-      catena_store_float(
-        type, (const float *)lanes + row * at->length, destination + row * row_bytes, stride, at->length);
+      catena_store_float(type, (const float *)lanes + row * rows.length, destination, rows.stride, rows.length);
     }
   }
 }
@@ -189,7 +195,7 @@ static void add_lanes(const float *lanes, int64_t count, double *cell) {
 static void accumulate(
   const elementwise_step *step, int32_t operand, const block *at, const float *lanes, double *cells
 ) {
-  int64_t stride = step->strides[operand][step->rank - 1];
+  int64_t stride = step->walk.strides[operand][step->walk.rank - 1];
   int64_t rows = row_stride(step, operand);
   cells += step->first_cell[operand] + at->offsets[operand];
   if (stride == 1 && rows == 0) {
@@ -217,10 +223,10 @@ static void run_block(
   int64_t count = at->rows * at->length;
   for (int32_t slot = 0; slot < step->slot_count; slot++) {
     slots[slot] = lanes + (size_t)slot * CATENA_BLOCK * lane_bytes;
-    if (slot >= step->operand_count) continue;
+    if (slot >= step->walk.operand_count) continue;
     if (is_direct(step, slot, at)) {
       slots[slot] = address(step, slot, at);
-    } else if (step->operands[slot].role == CATENA_READ) {
+    } else if (step->walk.operands[slot].role == CATENA_READ) {
       loaded now = {at->offsets[slot], at->rows, at->length};
       if (held[slot].offset == now.offset && held[slot].rows == now.rows && held[slot].length == now.length) continue;
       load(step, slot, at, slots[slot]);
@@ -234,13 +240,72 @@ static void run_block(
       catena_execute_float(&step->instructions[i], count, (float *const *)slots);
     }
   }
-  for (int32_t slot = 0; slot < step->operand_count; slot++) {
-    if (step->operands[slot].role == CATENA_SUM) {
+  for (int32_t slot = 0; slot < step->walk.operand_count; slot++) {
+    if (step->walk.operands[slot].role == CATENA_SUM) {
       accumulate(step, slot, at, slots[slot], cells);
-    } else if (step->operands[slot].role == CATENA_WRITE && !is_direct(step, slot, at)) {
+    } else if (step->walk.operands[slot].role == CATENA_WRITE && !is_direct(step, slot, at)) {
       store(step, slot, at, slots[slot]);
     }
   }
+}
+
+// Sums of a gate pass, of rows side by side as blocks have them, or of all pieces of a row.
+typedef struct {
+  alignas(64) float lanes[CATENA_MOST_GATES][CATENA_MOST_GATED];
+  // Where the sums' first cell is, and how many blocks they are of.
+  int64_t first, blocks;
+} gate_sums;
+
+static void flush(const elementwise_step *step, gate_sums *sums, double *cells) {
+  if (sums->blocks == 0) return;
+  int64_t inner = step->walk.extents[step->walk.rank - 1];
+  for (int32_t i = 0; i < step->gate_pass.sum_count; i++) {
+    double *first = cells + step->first_cell[step->gate_pass.sums[i].sum] + sums->first;
+    for (int64_t piece = 0; piece < inner; piece += step->row_length) {
+      int64_t length = catena_minimum(step->row_length, inner - piece);
+      add_rows(sums->lanes[i] + piece, step->rows, length, first + piece);
+    }
+    memset(sums->lanes[i], 0, (size_t)(step->rows * inner) * sizeof(float));
+  }
+  sums->blocks = 0;
+}
+
+// The gates of a block's elements.
+static const float *gates_of(const elementwise_step *step, int32_t gate, const block *at, float *lanes, loaded *held) {
+  if (at->rows == 1 && step->walk.operands[gate].type == CATENA_F32) return (const float *)address(step, gate, at);
+  loaded now = {at->offsets[gate], at->rows, at->length};
+  if (held->offset != now.offset || held->rows != now.rows || held->length != now.length) load(step, gate, at, lanes);
+  *held = now;
+  return lanes;
+}
+
+static void run_gate_share(const elementwise_step *step, double *cells) {
+  // After so many blocks, numbers are added up in double.
+  enum { MOST_BLOCKS = 16 };
+  const catena_gate_pass *pass = &step->gate_pass;
+  alignas(64) float lanes[CATENA_MOST_GATES][CATENA_BLOCK];
+  loaded held[CATENA_MOST_GATES];
+  for (int32_t i = 0; i < CATENA_MOST_GATES; i++) held[i] = (loaded){-1, -1, -1};
+  gate_sums sums = {0};
+  catena_range share = catena_share(step->units);
+  for (int64_t unit = share.begin; unit < share.end; unit++) {
+    block at = locate(step, unit);
+    int64_t piece = unit % step->pieces * step->row_length;
+    int64_t first = at.offsets[pass->sums[0].sum] - piece;
+    if (first != sums.first || sums.blocks == MOST_BLOCKS * step->pieces) flush(step, &sums, cells);
+    sums.first = first;
+    sums.blocks += 1;
+    void *slots[CATENA_MAX_OPERANDS];
+    for (int32_t slot = 0; slot < step->walk.operand_count; slot++) slots[slot] = address(step, slot, &at);
+    const float *gates[CATENA_MOST_GATES];
+    float *added[CATENA_MOST_GATES];
+    for (int32_t i = 0; i < CATENA_MOST_GATES; i++) {
+      gates[i] = i < pass->gate_count ? gates_of(step, pass->gates[i].gate, &at, lanes[i], &held[i]) : NULL;
+      added[i] = sums.lanes[i] + piece;
+    }
+    catena_run_gate_pass(pass, slots, gates, added, at.rows * at.length);
+  }
+  flush(step, &sums, cells);
 }
 
 static void run_share(void *arguments) {
@@ -248,13 +313,14 @@ static void run_share(void *arguments) {
   alignas(64) char lanes[(CATENA_MAX_OPERANDS + CATENA_MAX_REGISTERS) * CATENA_BLOCK * sizeof(int64_t)];
   size_t lane_bytes = step->is_integer ? sizeof(int64_t) : sizeof(float);
   loaded held[CATENA_MAX_OPERANDS];
-  for (int32_t i = 0; i < step->operand_count; i++) held[i] = (loaded){-1, -1, -1};
+  for (int32_t i = 0; i < step->walk.operand_count; i++) held[i] = (loaded){-1, -1, -1};
   double *cells = NULL;
   if (step->cell_count > 0) {
     if (catena_thread() == 0) *step->active = catena_thread_count();
     cells = step->partials + catena_thread() * step->cell_count;
     memset(cells, 0, (size_t)step->cell_count * sizeof(double));
   }
+  if (step->is_gate_pass) return run_gate_share(step, cells);
   catena_range share = catena_share(step->units);
   for (int64_t unit = share.begin; unit < share.end; unit++) {
     block at = locate(step, unit);
@@ -263,15 +329,15 @@ static void run_share(void *arguments) {
 }
 
 static void finish_sums(const elementwise_step *step) {
-  for (int32_t operand = 0; operand < step->operand_count; operand++) {
-    if (step->operands[operand].role != CATENA_SUM) continue;
-    float *result = step->operands[operand].data;
+  for (int32_t operand = 0; operand < step->walk.operand_count; operand++) {
+    if (step->walk.operands[operand].role != CATENA_SUM) continue;
+    float *result = step->walk.operands[operand].data;
     for (int64_t cell = 0; cell < step->cells[operand]; cell++) {
       double total = 0;
       for (int64_t thread = 0; thread < *step->active; thread++) {
         total += step->partials[thread * step->cell_count + step->first_cell[operand] + cell];
       }
-      result[cell] = (float)(total * (double)step->operands[operand].scale);
+      result[cell] = (float)(total * (double)step->walk.operands[operand].scale);
     }
   }
 }
@@ -304,6 +370,7 @@ catena_status catena_add_elementwise(
     int32_t slots = copy[i].destination + 1;
     if (slots > step->slot_count) step->slot_count = slots;
   }
+  step->is_gate_pass = !is_integer && catena_find_gate_pass(&step->walk, instruction_count, copy, &step->gate_pass);
   step->active = scratch;
   step->partials = scratch == NULL ? NULL : (double *)((char *)scratch + SCRATCH_HEADER);
   return catena_success;

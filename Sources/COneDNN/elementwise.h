@@ -6,6 +6,51 @@
 // Elements per block: operands and registers of a block stay in the first-level cache.
 enum { CATENA_BLOCK = 512 };
 
+// What a pass walks: an element of every operand at a time.
+typedef struct {
+  int32_t rank, operand_count;
+  int64_t extents[CATENA_MAX_RANK];
+  catena_operand operands[CATENA_MAX_OPERANDS];
+  int64_t strides[CATENA_MAX_OPERANDS][CATENA_MAX_RANK];
+} catena_walk;
+
+// Where a gradient goes on: where an operand is above 0, or where it is not 0.
+typedef struct {
+  int32_t operand;
+  bool is_nonzero;
+} catena_mask;
+
+// result = gradient * gate, where the mask lets it.
+typedef struct {
+  int32_t gate, result;
+  catena_mask mask;
+} catena_gate;
+
+// sum over pixels of gradient * data
+typedef struct {
+  int32_t data, sum;
+} catena_gate_sum;
+
+// The most gates of a pass, and the most channels.
+enum { CATENA_MOST_GATES = 2, CATENA_MOST_GATED = 4 * CATENA_BLOCK };
+
+// A gradient that is masked, kept, multiplied by gates and, with data, added up for the gates' own gradients; slots, -1 for
+// none.
+typedef struct {
+  bool is_narrow;
+  int32_t source, kept, gate_count, sum_count;
+  catena_mask mask;
+  catena_gate gates[CATENA_MOST_GATES];
+  catena_gate_sum sums[CATENA_MOST_GATES];
+} catena_gate_pass;
+
+// Whether instructions are such a pass, and which.
+bool catena_find_gate_pass(
+  const catena_walk *walk, int32_t count, const catena_instruction *instructions, catena_gate_pass *pass);
+// Runs it over `count` elements, with a gate and a sum for each of them.
+void catena_run_gate_pass(
+  const catena_gate_pass *pass, void *const *slots, const float *const *gates, float *const *sums, int64_t count);
+
 // Runs one instruction over `count` lanes.
 void catena_execute_float(const catena_instruction *instruction, int64_t count, float *const *slots);
 void catena_execute_integer(const catena_instruction *instruction, int64_t count, int64_t *const *slots);

@@ -78,7 +78,10 @@ struct SizeWalkTests {
     let (bare, _) = try self.extractor { $0.sizePart = 0 }
     let way = try await bare.chains(for: [region], request: .keep(fraction: 0.2))[0]
     #expect(way.work.sizes == 0)
-    #expect(!way.point.binary.isBetter(than: result.point.binary), "the search itself is the same")
+    // The same chain is no better than itself, though it is judged on networks that shrink otherwise, with other rounding.
+    #expect(
+      way.point.selection == result.point.selection || !way.point.binary.isBetter(than: result.point.binary),
+      "the search itself is the same")
   }
 
   @Test("the smallest chain that is faithful enough is looked for from one search on", arguments: [0.05, 0.6])
