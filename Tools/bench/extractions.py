@@ -10,37 +10,60 @@ import os
 import statistics
 import subprocess
 import time
+import typing
 
 PEER_STEPS = 5
-# (network, regions in one run, part of the units kept, preprocessing)
+
+
+class Extraction(typing.NamedTuple):
+    """What is extracted; peers compute in f32."""
+    network: str
+    keep: str
+    preprocessing: str
+    # How many regions in one run, from which place of the list for choosing on.
+    regions: int = 1
+    first: int = 0
+    precision: str = "f32"
+
+    @property
+    def job(self):
+        name = f"extraction {self.network} to {self.keep}, {self.regions} region{'s' * (self.regions > 1)}"
+        return name + (f" {self.precision}" if self.precision != "f32" else "")
+
+
 EXTRACTIONS = [
-    ("cifar10_resnet56", 1, "10%", "cifar10"),
-    ("cifar10_resnet56", 10, "10%", "cifar10"),
-    ("resnet18", 1, "10%", "imagenet"),
-    ("resnet50_pqf_large", 1, "5%", "imagenet"),
+    Extraction("cifar10_resnet56", "10%", "cifar10"),
+    Extraction("cifar10_resnet56", "10%", "cifar10", regions=10),
+    Extraction("resnet18_ktb", "10%", "imagenet"),
+    # A region whose first end gives the network's class for every sample, as most do. A search that begins again makes many
+    # more of the last, cheapest steps, and its ratio is higher.
+    Extraction("resnet50_pqf_large", "5%", "imagenet", first=1),
+    Extraction("resnet50_pqf_large", "5%", "imagenet", first=1, precision="bf16"),
 ]
 
 
-def samples(assets, preprocessing, count):
-    """The images of the first regions of the list for choosing, as arguments of catena."""
+def samples(assets, extraction):
+    """The images of an extraction's regions, as arguments of catena."""
     name, images = {
         "cifar10": ("cifar10_2x10", "cifar10_test_first1000.bin"), "imagenet": ("imagenet_4x5", "imagenet_40x5"),
-    }[preprocessing]
-    regions = json.loads((assets / "regions" / f"{name}.json").read_text())["choose"]
-    if count > len(regions):
-        regions = regions + json.loads((assets / "regions" / f"{name}.json").read_text())["report"]
+    }[extraction.preprocessing]
+    lists = json.loads((assets / "regions" / f"{name}.json").read_text())
+    end = extraction.first + extraction.regions
+    regions = (lists["choose"] + lists["report"])[extraction.first:end]
     folder = assets / "images"
     return [
         f"{folder / images}#{sample}" if isinstance(sample, int) else str(folder / images / sample)
-        for region in regions[:count] for sample in region.get("indices") or region["files"]]
+        for region in regions for sample in region.get("indices") or region["files"]]
 
 
-def command(catena, model, keep, preprocessing, images, regions, threads, scratch):
+def command(catena, model, extraction, images, threads, scratch):
     """What extracts the chains and prints JSON."""
-    common = ["--keep", keep, "--preprocess", preprocessing, "--threads", threads, "--device", "cpu"]
-    if regions == 1:
+    common = [
+        "--keep", extraction.keep, "--preprocess", extraction.preprocessing, "--precision", extraction.precision,
+        "--threads", threads, "--device", "cpu"]
+    if extraction.regions == 1:
         return [catena, "chain", model, *images, *common, "--out", scratch / "chain", "--overwrite", "--json"]
-    return [catena, "bench", "chains", model, *images, *common, "--regions", regions]
+    return [catena, "bench", "chains", model, *images, *common, "--regions", extraction.regions]
 
 
 def timed(words):
