@@ -134,6 +134,18 @@ static void load(const elementwise_step *step, int32_t operand, const block *at,
   catena_type type = step->walk.operands[operand].type;
   const char *source = address(step, operand, at);
   operand_rows rows = rows_of(step, operand, at);
+  if (rows.bytes == 0 && rows.count > 1) {
+    // One row that repeats: once, then twice as many each time.
+    block first = *at;
+    first.rows = 1;
+    load(step, operand, &first, lanes);
+    size_t row = (size_t)rows.length * (step->is_integer ? sizeof(int64_t) : sizeof(float));
+    size_t all = (size_t)rows.count * row;
+    for (size_t done = row; done < all; done *= 2) {
+      memcpy((char *)lanes + done, lanes, done < all - done ? done : all - done);
+    }
+    return;
+  }
   for (int64_t row = 0; row < rows.count; row++, source += rows.bytes) {
     if (step->is_integer) {
       catena_load_integer(type, source, rows.stride, rows.length, (int64_t *)lanes + row * rows.length);
@@ -256,6 +268,12 @@ typedef struct {
   int64_t first, blocks;
 } gate_sums;
 
+static void clear(const elementwise_step *step, gate_sums *sums) {
+  size_t bytes = (size_t)(step->rows * step->walk.extents[step->walk.rank - 1]) * sizeof(float);
+  for (int32_t i = 0; i < step->gate_pass.sum_count; i++) memset(sums->lanes[i], 0, bytes);
+  sums->first = sums->blocks = 0;
+}
+
 static void flush(const elementwise_step *step, gate_sums *sums, double *cells) {
   if (sums->blocks == 0) return;
   int64_t inner = step->walk.extents[step->walk.rank - 1];
@@ -265,9 +283,8 @@ static void flush(const elementwise_step *step, gate_sums *sums, double *cells) 
       int64_t length = catena_minimum(step->row_length, inner - piece);
       add_rows(sums->lanes[i] + piece, step->rows, length, first + piece);
     }
-    memset(sums->lanes[i], 0, (size_t)(step->rows * inner) * sizeof(float));
   }
-  sums->blocks = 0;
+  clear(step, sums);
 }
 
 // The gates of a block's elements.
@@ -286,7 +303,8 @@ static void run_gate_share(const elementwise_step *step, double *cells) {
   alignas(64) float lanes[CATENA_MOST_GATES][CATENA_BLOCK];
   loaded held[CATENA_MOST_GATES];
   for (int32_t i = 0; i < CATENA_MOST_GATES; i++) held[i] = (loaded){-1, -1, -1};
-  gate_sums sums = {0};
+  gate_sums sums;
+  clear(step, &sums);
   catena_range share = catena_share(step->units);
   for (int64_t unit = share.begin; unit < share.end; unit++) {
     block at = locate(step, unit);
