@@ -113,7 +113,8 @@ static bool is_direct(const elementwise_step *step, int32_t operand, const block
 }
 
 static char *address(const elementwise_step *step, int32_t operand, const block *at) {
-  return (char *)step->walk.operands[operand].data + at->offsets[operand] * catena_type_bytes(step->walk.operands[operand].type);
+  const catena_operand *memory = &step->walk.operands[operand];
+  return (char *)memory->data + at->offsets[operand] * catena_type_bytes(memory->type);
 }
 
 // The rows of an operand's block: one where they follow on each other.

@@ -34,8 +34,8 @@ typedef struct {
 // The most gates of a pass, and the most channels.
 enum { CATENA_MOST_GATES = 2, CATENA_MOST_GATED = 4 * CATENA_BLOCK };
 
-// A gradient that is masked, kept, multiplied by gates and, with data, added up for the gates' own gradients; slots, -1 for
-// none.
+// A gradient that is masked, kept, multiplied by gates and, with data, added up for the gates' own gradients; slots,
+// -1 for none.
 typedef struct {
   bool is_narrow;
   int32_t source, kept, gate_count, sum_count;

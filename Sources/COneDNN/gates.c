@@ -1,5 +1,5 @@
-// Gates and their gradients in one loop: the passes that every step makes between its convolutions, several times as fast as
-// instruction by instruction, since their numbers stay in registers.
+// Gates and their gradients in one loop: the passes that every step makes between its convolutions. Instruction by
+// instruction they take up to three times as long, since their numbers do not stay in registers then.
 #include "elementwise.h"
 
 enum { NONE = -1 };
@@ -68,14 +68,14 @@ bool catena_find_gate_pass(
   for (; next < count; next++) {
     if (!take(walk, &instructions[next], gradient, pass, gated)) return false;
   }
-  // As many sums as gates, and what is masked behind its gate is alone: other passes are rare.
-  bool is_masked_behind = pass->gates[0].mask.operand != NONE;
   if (pass->gate_count == 0 || pass->sum_count != pass->gate_count) return false;
   for (int32_t i = 1; i < pass->sum_count; i++) {
     // They belong to the same cells at the same time.
     size_t bytes = (size_t)walk->rank * sizeof(int64_t);
     if (memcmp(walk->strides[pass->sums[0].sum], walk->strides[pass->sums[i].sum], bytes) != 0) return false;
   }
+  // What is masked behind its gate is alone: other passes are rare.
+  bool is_masked_behind = pass->gates[0].mask.operand != NONE;
   if (is_masked_behind && (pass->gate_count > 1 || pass->mask.operand != NONE)) return false;
   if (pass->gate_count > 1 && (pass->gates[1].mask.operand != NONE || pass->mask.operand == NONE)) return false;
   catena_type type = pass->source < walk->operand_count ? walk->operands[pass->source].type : CATENA_BOOL;
