@@ -87,7 +87,8 @@ let package = Package(
       name: "CatenaAutodiffTests",
       dependencies: ["CatenaAutodiff", "CatenaReference", "CatenaCompute", "CatenaFormats", "TestSupport"]),
     .testTarget(
-      name: "CatenaCPUTests", dependencies: ["CatenaCPU", "CatenaAutodiff", "CatenaFormats", "TestSupport"]),
+      name: "CatenaCPUTests",
+      dependencies: ["CatenaCPU", "CatenaAutodiff", "CatenaFormats", "COneDNN", "TestSupport"]),
     .testTarget(
       name: "CatenaOpenCLTests",
       dependencies: ["CatenaOpenCL", "CatenaCPU", "CatenaAutodiff", "CatenaFormats", "COpenCL", "TestSupport"]),

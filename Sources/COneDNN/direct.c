@@ -4,9 +4,8 @@
 //
 // Few results: vectors run along the source's channels, so that a vector of products is never mostly padding, and one
 // pass over sixteen sums turns them into a vector of neighbouring results. Else: vectors run along the results.
-#include "lane_swaps.h"
-#include "results.h"
-#include "taps.h"
+#include "dot_products.h"
+#include "outer_products.h"
 
 #include <math.h>
 
@@ -15,30 +14,6 @@ enum {
   MAX_DOT_RESULTS = 8,
   BAND_BYTES = 64 << 10,
 };
-
-// How the lines of a phase are cut into bands, and what of the source one reads.
-typedef struct {
-  // Lines of results in a band, and bands per sample.
-  int64_t rows, count;
-  // The band's first source line and column lie so far from those of its first result; its width in pixels.
-  int64_t top, left, width;
-  // Source lines beyond the first that a line of results needs.
-  int64_t reach;
-} band_shape;
-
-typedef struct {
-  catena_implicit_gemm problem;
-  tap_plan plan;
-  band_shape bands[MAX_PHASES];
-  int64_t units, columns;
-  // The distance of a run of taps in a band.
-  int32_t run_offsets[MAX_TAPS];
-  // Vectors along the source's channels instead of the results.
-  bool is_dot;
-  product_operands at;
-  char *scratch;
-  size_t bytes_per_thread;
-} direct_step;
 
 // MARK: Plan
 
@@ -114,7 +89,8 @@ static direct_step plan_of(const catena_implicit_gemm *problem, int32_t threads)
       step.run_offsets[number] =
         (int32_t)(((run.row - band.top) * band.width + run.column - band.left) * problem->source_channels);
     }
-    floats = catena_maximum(floats, band_lines(&step, &band) * band.width * problem->source_channels);
+    int64_t lines = band_lines(&step, &band) * band.width * problem->source_channels;
+    floats = catena_maximum(floats, lines + (step.is_dot ? 0 : floats_beyond_band(&step, &band)));
     step.units += problem->batch * band.count;
     step.bands[i] = band;
   }
@@ -181,241 +157,6 @@ void catena_direct_pack(const catena_implicit_gemm *problem, const float *weight
   for (int32_t i = 0; i < step.plan.phase_count; i++) {
     packed = pack_dots(&step, &step.plan.phases[i], first_tap, weights, packed);
     first_tap += step.plan.phases[i].taps;
-  }
-}
-
-// MARK: Bands
-
-// A band of a phase's results in one sample: where it begins and what it reads.
-typedef struct {
-  const direct_step *step;
-  const phase *at;
-  const band_shape *shape;
-  const float *source, *weights;
-  int64_t sample, first_row, rows;
-} result_band;
-
-// Copies the lines that a band reads; what lies outside the image is zero.
-CATENA_INLINE void fill_band(const result_band *band, float *memory) {
-  const catena_implicit_gemm *problem = &band->step->problem;
-  int64_t channels = problem->source_channels, width = band->shape->width;
-  int64_t first = band->first_row * band->step->plan.source_row_step + band->shape->top;
-  int64_t lines = (band->rows - 1) * band->step->plan.source_row_step + band->shape->reach + 1;
-  int64_t low = catena_minimum(catena_maximum(-band->shape->left, 0), width);
-  int64_t high = catena_maximum(catena_minimum(problem->source_width - band->shape->left, width), low);
-  for (int64_t row = first; row < first + lines; row++) {
-    bool is_inside = row >= 0 && row < problem->source_height && low < high;
-    if (is_inside) {
-      int64_t line = (band->sample * problem->source_height + row) * problem->source_width;
-      const float *from = (const float *)band->step->at.source + (line + band->shape->left + low) * channels;
-      memset(memory, 0, (size_t)(low * channels) * sizeof(float));
-      memcpy(memory + low * channels, from, (size_t)((high - low) * channels) * sizeof(float));
-      memset(memory + high * channels, 0, (size_t)((width - high) * channels) * sizeof(float));
-    } else {
-      memset(memory, 0, (size_t)(width * channels) * sizeof(float));
-    }
-    memory += width * channels;
-  }
-  memset(memory, 0, LANES * sizeof(float));
-}
-
-// The first source channel that the result at (row, column) of a band reads.
-CATENA_INLINE const float *source_of(const result_band *band, int64_t row, int64_t column) {
-  const tap_plan *plan = &band->step->plan;
-  return band->source
-    + (row * plan->source_row_step * band->shape->width + column * plan->source_column_step)
-    * band->step->problem.source_channels;
-}
-
-CATENA_INLINE int64_t place_of(const result_band *band, int64_t row, int64_t column) {
-  const catena_implicit_gemm *problem = &band->step->problem;
-  int64_t y = band->at->first_row + (band->first_row + row) * band->step->plan.row_step;
-  int64_t x = band->at->first_column + column * band->step->plan.column_step;
-  return ((band->sample * problem->destination_height + y) * problem->destination_width + x)
-    * problem->destination_channels;
-}
-
-// MARK: Along results
-
-#define OUTER_PRODUCT(VECTORS, ROWS) \
-  CATENA_INLINE void outer_##VECTORS(const result_band *band, const float *panel, int64_t column) { \
-    const direct_step *step = band->step; \
-    int64_t columns = band->at->columns, count = band->rows * columns; \
-    int64_t last_lanes = catena_minimum(step->problem.destination_channels - column - (VECTORS - 1) * LANES, LANES); \
-    int64_t line = 0, across = 0, elements = result_elements(&step->problem); \
-    int64_t source_step = step->plan.source_column_step * step->problem.source_channels; \
-    int64_t result_step = step->plan.column_step * step->problem.destination_channels; \
-    const float *from = source_of(band, 0, 0); \
-    int64_t to = place_of(band, 0, 0) + column; \
-    for (int64_t first = 0; first < count; first += ROWS) { \
-      vector sums[ROWS][VECTORS] = {0}; \
-      const float *rows[ROWS]; \
-      int64_t places[ROWS], here = catena_minimum(count - first, ROWS); \
-      UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-        rows[i] = i < here ? from : rows[0]; \
-        places[i] = i < here ? to : places[0]; \
-        if (++across < columns) { \
-          from += source_step; \
-          to += result_step; \
-        } else if (i < here) { \
-          across = 0; \
-          line += 1; \
-          from = source_of(band, line, 0); \
-          to = place_of(band, line, 0) + column; \
-        } \
-      } \
-      const float *next = panel; \
-      for (int32_t number = band->at->first_run; number < band->at->first_run + band->at->run_count; number++) { \
-        int64_t begin = step->run_offsets[number]; \
-        int64_t end = begin + step->plan.runs[number].taps * step->problem.source_channels; \
-        for (int64_t k = begin; k < end; k++, next += VECTORS * LANES) { \
-          vector weights[VECTORS]; \
-          UNROLL for (int32_t j = 0; j < VECTORS; j++) weights[j] = load(next + j * LANES); \
-          UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-            UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] += rows[i][k] * weights[j]; \
-          } \
-        } \
-      } \
-      STORE_RESULTS(VECTORS, ROWS, &step->at, elements, step->problem.destination_channels) \
-    } \
-  }
-
-OUTER_PRODUCT(1, 14)
-OUTER_PRODUCT(2, 12)
-OUTER_PRODUCT(3, 8)
-OUTER_PRODUCT(4, 6)
-
-CATENA_INLINE void run_outer(const result_band *band) {
-  int64_t depth = band->at->taps * band->step->problem.source_channels;
-  for (int64_t column = 0; column < band->step->columns; column += MAX_PANEL * LANES) {
-    const float *panel = band->weights + column * depth;
-    switch (panel_width(band->step->columns - column) / LANES) {
-    case 1: outer_1(band, panel, column); break;
-    case 2: outer_2(band, panel, column); break;
-    case 3: outer_3(band, panel, column); break;
-    default: outer_4(band, panel, column); break;
-    }
-  }
-}
-
-// MARK: Along the source's channels
-
-// Adds up the lanes of each of 16 vectors: lane i of the result is the sum of vector i.
-#define FOLD(COUNT, LOW, HIGH) \
-  UNROLL for (int32_t i = 0; i < COUNT; i++) { \
-    sums[i] = __builtin_shufflevector(sums[i], sums[i + COUNT], LOW) \
-      + __builtin_shufflevector(sums[i], sums[i + COUNT], HIGH); \
-  }
-#define ADD_LANES EACH_LANE_SWAP(FOLD)
-
-// Channels of neighbouring pixels in a vector.
-typedef struct {
-  vector bias, factors[CATENA_MAX_POST_OPERATIONS];
-} lane_patterns;
-
-CATENA_INLINE vector repeated(const float *channels, int64_t count) {
-  float values[LANES];
-  for (int64_t i = 0; i < LANES; i++) values[i] = channels[i % count];
-  return load(values);
-}
-
-CATENA_INLINE lane_patterns patterns_of(const direct_step *step) {
-  const product_operands *at = &step->at;
-  lane_patterns patterns = {0};
-  int64_t count = step->problem.destination_channels;
-  if (at->bias != NULL) patterns.bias = repeated(at->bias, count);
-  for (int32_t i = 0; i < at->post_operation_count; i++) {
-    if (at->post_operations[i].kind != CATENA_POST_MULTIPLY_CHANNEL) continue;
-    patterns.factors[i] = repeated(at->operands[i], count);
-  }
-  return patterns;
-}
-
-// `pixels` groups of `count` floats, `stride` apart, one behind the other in a vector.
-CATENA_INLINE vector load_spread(const float *from, int64_t pixels, int64_t count, int64_t stride) {
-  if (stride == count) return load_lanes(from, pixels * count);
-  float values[LANES] = {0};
-  for (int64_t i = 0; i < pixels; i++) {
-    for (int64_t j = 0; j < count; j++) values[i * count + j] = from[i * stride + j];
-  }
-  return load(values);
-}
-
-CATENA_INLINE void store_spread(float *to, vector value, int64_t pixels, int64_t count, int64_t stride) {
-  if (stride == count && pixels * count == LANES) return store(to, value);
-  if (stride == count) return store_part(to, value, pixels * count);
-  float values[LANES];
-  store(values, value);
-  for (int64_t i = 0; i < pixels; i++) {
-    for (int64_t j = 0; j < count; j++) to[i * stride + j] = values[i * count + j];
-  }
-}
-
-CATENA_INLINE void finish_dots(
-  const direct_step *step, const lane_patterns *patterns, vector value, int64_t place, int64_t pixels, int64_t count
-) {
-  const product_operands *at = &step->at;
-  int64_t stride = step->plan.column_step * count;
-  value += patterns->bias;
-#define THE_VALUE(EXPRESSION) value = (EXPRESSION)
-  for (int32_t number = 0; number < at->post_operation_count; number++) {
-    POST_PROCESS(
-      &at->post_operations[number], THE_VALUE, patterns->factors[number],
-      load_spread((const float *)at->operands[number] + place, pixels, count, stride),
-      load_spread((const float *)at->destination + place, pixels, count, stride))
-  }
-#undef THE_VALUE
-  store_spread((float *)at->destination + place, value, pixels, count, stride);
-}
-
-#define DOT_PRODUCT(RESULTS, PIXELS) \
-  CATENA_INLINE void dot_##RESULTS(const result_band *band, const lane_patterns *patterns) { \
-    const direct_step *step = band->step; \
-    int64_t columns = band->at->columns; \
-    for (int64_t row = 0; row < band->rows; row++) { \
-      for (int64_t column = 0; column < columns; column += PIXELS) { \
-        int64_t here = catena_minimum(columns - column, PIXELS); \
-        vector sums[LANES] = {0}; \
-        const float *pixels[PIXELS], *next = band->weights; \
-        UNROLL for (int32_t i = 0; i < PIXELS; i++) pixels[i] = source_of(band, row, column + (i < here ? i : 0)); \
-        for (int32_t number = band->at->first_run; number < band->at->first_run + band->at->run_count; number++) { \
-          int64_t begin = step->run_offsets[number]; \
-          int64_t end = begin + step->plan.runs[number].taps * step->problem.source_channels; \
-          for (int64_t k = begin; k < end; k += LANES, next += RESULTS * LANES) { \
-            vector weights[RESULTS]; \
-            UNROLL for (int32_t j = 0; j < RESULTS; j++) weights[j] = load(next + j * LANES); \
-            UNROLL for (int32_t i = 0; i < PIXELS; i++) { \
-              vector read = load(pixels[i] + k); \
-              UNROLL for (int32_t j = 0; j < RESULTS; j++) sums[i * RESULTS + j] += read * weights[j]; \
-            } \
-          } \
-        } \
-        ADD_LANES \
-        finish_dots(step, patterns, sums[0], place_of(band, row, column), here, RESULTS); \
-      } \
-    } \
-  }
-
-DOT_PRODUCT(1, 16)
-DOT_PRODUCT(2, 8)
-DOT_PRODUCT(3, 5)
-DOT_PRODUCT(4, 4)
-DOT_PRODUCT(5, 3)
-DOT_PRODUCT(6, 2)
-DOT_PRODUCT(7, 2)
-DOT_PRODUCT(8, 2)
-
-CATENA_INLINE void run_dots(const result_band *band) {
-  lane_patterns patterns = patterns_of(band->step);
-  switch (band->step->problem.destination_channels) {
-  case 1: dot_1(band, &patterns); break;
-  case 2: dot_2(band, &patterns); break;
-  case 3: dot_3(band, &patterns); break;
-  case 4: dot_4(band, &patterns); break;
-  case 5: dot_5(band, &patterns); break;
-  case 6: dot_6(band, &patterns); break;
-  case 7: dot_7(band, &patterns); break;
-  default: dot_8(band, &patterns); break;
   }
 }
 

@@ -43,6 +43,16 @@ CATENA_INLINE int64_t chunk_count(int64_t depth) { return (depth + MAX_CHUNK - 1
 // The first of a chunk's taps x channels.
 CATENA_INLINE int64_t chunk_begin(int64_t depth, int64_t chunk) { return depth * chunk / chunk_count(depth); }
 
+// The most taps x channels of a chunk: a phase with fewer than another may have larger chunks.
+static int64_t largest_chunk(const tap_plan *plan, int64_t channels) {
+  int64_t largest = 0;
+  for (int32_t i = 0; i < plan->phase_count; i++) {
+    int64_t depth = plan->phases[i].taps * channels;
+    if (depth > 0) largest = catena_maximum(largest, quotient_rounded_up(depth, chunk_count(depth)));
+  }
+  return largest;
+}
+
 CATENA_INLINE int64_t first_panel(const gemm_step *step, int64_t group, int64_t groups) {
   int64_t panels = quotient_rounded_up(step->columns, MAX_PANEL * LANES);
   return catena_minimum(panels * group / groups * MAX_PANEL * LANES, step->columns);
@@ -62,8 +72,7 @@ static int64_t groups_of_columns(const gemm_step *step, int64_t pixels, int64_t 
 
 static gemm_step plan_of(const catena_implicit_gemm *problem, int32_t threads) {
   gemm_step step = {.problem = *problem, .plan = taps_of(problem)};
-  int64_t depth = deepest(&step.plan, problem->source_channels);
-  int64_t chunk = depth == 0 ? 0 : (depth + chunk_count(depth) - 1) / chunk_count(depth);
+  int64_t chunk = largest_chunk(&step.plan, problem->source_channels);
   step.columns = rounded_up(problem->destination_channels, LANES);
   int64_t row_bytes = (chunk + step.columns) * (int64_t)sizeof(float);
   int64_t pixels = problem->batch * step.plan.phases[0].rows * step.plan.phases[0].columns;
@@ -250,6 +259,8 @@ typedef struct {
   // Columns of the last vector that are not padding.
   int64_t last_lanes;
   const int64_t *offsets;
+  // Read for the last chunk.
+  panel_channels channels;
 } chunk_results;
 
 #define BEGIN_SUMS(VECTORS, ROWS) \
@@ -275,7 +286,9 @@ typedef struct {
   UNROLL for (int32_t i = 0; i < ROWS; i++) { \
     places[i] = context->offsets[first + (i < here ? i : 0)] + context->column; \
   } \
-  int64_t column = context->column, last_lanes = context->last_lanes; \
+  const panel_channels *channels = &context->channels; \
+  uint32_t existing = (1u << here) - 1; \
+  int64_t last_place = places[here - 1], last_lanes = context->last_lanes; \
   STORE_RESULTS(VECTORS, ROWS, &step->at, result_elements(&step->problem), step->problem.destination_channels)
 
 PANEL_PRODUCTS(product, const chunk_results *, BEGIN_SUMS, END_SUMS)
@@ -320,6 +333,9 @@ static void run_block(
         .last_lanes = catena_minimum(problem->destination_channels - column - (width - LANES), LANES),
         .offsets = memory.offsets,
       };
+      if (results.is_last) {
+        read_channels(&step->at, column, (int32_t)(width / LANES), results.last_lanes, &results.channels);
+      }
       product(
         &results, width, left, is_image ? depth : high - low, high - low, weights + column * depth + low * width,
         block.count);
