@@ -80,8 +80,8 @@ extension ChainExtractor {
       let sizes = SizeSearch.most(first: size, smallest: selector.smallestSize, ratio: settings.sizeRatio)
       return (settings.steps, settings.steps + sizes * SizeWalk.mostTries * SizeWalk.patience * settings.sizeSteps)
     }
-    let curve = SizeWalk.curveSizes(around: [size], smallest: selector.smallestSize, ratio: settings.sizeRatio)
-    let further = (curve.larger.count + curve.smaller.count) * settings.sizeSteps
+    let ladders = SizeWalk.curveSizes(around: [size], smallest: selector.smallestSize, ratio: settings.sizeRatio)
+    let further = settings.steps(to: ladders)
     return (settings.steps + further, settings.mostSteps + further)
   }
 }

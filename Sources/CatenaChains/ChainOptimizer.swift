@@ -208,11 +208,24 @@ package struct OptimizerState: Sendable {
       let spread = Self.quantiles(inOrderOf: row).map { Float($0) * settings.initialSpread * temperature }
       units[0][region] = zip(spread, noise).map { $0 + $1 }
     }
-    let offsets = units[0].map { Self.offset(of: $0, temperature: temperature, size: settings.firstSize) }
+    let offsets = zip(units[0], keep).map { scores, keep in
+      Self.offset(of: scores, temperature: temperature, size: settings.firstSize(towards: keep))
+    }
     clock = [
       Tensor(scalar: Float(0)), Tensor(offsets, shape: [keep.count, 1]),
       Tensor([Float](repeating: temperature, count: keep.count), shape: [keep.count, 1]),
     ]
+  }
+
+  /// The gates of a first step whose scores begin in an order, with all branches; `nil` where they begin alike.
+  var firstSnapshots: [ScoreSnapshot]? {
+    guard clock.count == 3 else { return nil }
+    let (offsets, temperatures) = (clock[1].floats, clock[2].floats)
+    return units[0].indices.map { region in
+      ScoreSnapshot(
+        step: 0, unitGates: units[0][region].map { 1 / (1 + exp((offsets[region] - $0) / temperatures[region])) },
+        blockGates: blocks[0][region].map { _ in 1 })
+    }
   }
 
   /// Quantiles of the logistic distribution, in the order of `values`.

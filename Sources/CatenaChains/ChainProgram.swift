@@ -471,9 +471,22 @@ private struct StepBuilder {
     let left = try graph.subtract(graph.scalar(1, like: linear), linear)
     let cube = try graph.multiply(left, graph.multiply(left, left))
     let ramp = try graph.subtract(graph.scalar(1, like: cube), cube)
-    let first = graph.scalar(Double(settings.logFirstSize), like: schedule.logKeep)
+    let first = try logFirstSize()
     let fall = try graph.multiply(graph.subtract(schedule.logKeep, first), ramp)
     return try graph.add(.unary(.exponential), graph.sum(first, fall), name: "aim")
+  }
+
+  /// The logarithm of the fraction of units aimed at in the first step (see `ChainSettings.firstSize(towards:)`), R x 1.
+  private mutating func logFirstSize() throws(GraphError) -> ValueID {
+    let most = log(settings.firstSize)
+    var first = graph.scalar(Double(most), like: schedule.logKeep)
+    if settings.draws > 0 {
+      let near = try graph.sum(
+        schedule.logKeep, graph.scalar(Double(log(ChainSettings.firstRatio)), like: schedule.logKeep))
+      first = try graph.add(.unary(.clip(minimum: log(settings.firstSize / 2), maximum: most)), near)
+    }
+    let bounds = UnaryFunction.clip(minimum: -.greatestFiniteMagnitude, maximum: log(settings.largestFirstSize))
+    return try graph.add(.binary(.maximum), first, graph.add(.unary(bounds), schedule.logKeep))
   }
 
   /// The offset at which the gates have the size aimed at, to the bisection's resolution: never a larger one, and with

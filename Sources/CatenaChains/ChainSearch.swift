@@ -45,11 +45,12 @@ package struct ChainSearch {
     var trunk = ChainWalk(
       search: self, whole: whole, batches: batches,
       state: OptimizerState(network: whole, keep: keep, settings: settings, sensitivities: sensitivities))
+    trunk.beginning = trunk.state.firstSnapshots
     let isSizeFree = agreement != nil
     if settings.hasOtherSizes, !isSizeFree {
       let smallest = ChainSelector(sites: network.sites).smallestSize
-      let sizes = SizeWalk.curveSizes(around: keep, smallest: smallest, ratio: settings.sizeRatio)
-      trunk.stepsAfter = (sizes.larger.count + sizes.smaller.count) * settings.sizeSteps
+      let ladders = SizeWalk.curveSizes(around: keep, smallest: smallest, ratio: settings.sizeRatio)
+      trunk.stepsAfter = settings.steps(to: ladders)
     }
     if settings.phases.contains(.soft) { try await trunk.run(.soft, progress) }
     var ends = SearchEnds(trunk, regions)
@@ -169,6 +170,8 @@ struct ChainWalk {
   var stepsBefore = 0
   /// Steps that are sure to be made after this phase and those behind it.
   var stepsAfter = 0
+  /// The gates that every region began with, where scores began in an order.
+  var beginning: [ScoreSnapshot]?
   /// The snapshots of every region.
   var paths: [[ScoreSnapshot]]
   /// The programs that made them.
@@ -229,9 +232,10 @@ struct ChainWalk {
         size: measured.map(\.size).reduce(0, +) / Double(measured.count)))
   }
 
-  /// What is left for a phase that begins.
+  /// What is left for a phase that begins; at the first step all, unless scores begin in an order.
   private func survivors(_ phase: ChainProgram.Phase) -> SurvivingUnits? {
-    done == 0 ? nil : search.survivors(in: paths.compactMap(\.last), phase, keep: state.keep)
+    let snapshots = done == 0 ? beginning : paths.compactMap(\.last)
+    return snapshots.map { search.survivors(in: $0, phase, keep: state.keep) }
   }
 
   /// The smaller network to go on with, where making its program is worth it.

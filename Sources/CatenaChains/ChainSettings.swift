@@ -41,11 +41,11 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// step. 0 for scores that begin alike, but see `sensitiveUnits`.
   public var draws: Int = 0
   /// In a network of this many units or more scores begin in the order of sensitivities, from 16 draws, with a first
-  /// temperature of 0.3 and at half of the units, where no draws are asked for: gates that begin alike scale all layers,
-  /// and many layers so scaled are another network (see <doc:HowScoresBecomeChains>). Not above 0, for none.
+  /// temperature of 0.3 and at half of the units or less, where no draws are asked for: gates that begin alike scale all
+  /// layers, and many layers so scaled are another network (see <doc:HowScoresBecomeChains>). Not above 0, for none.
   public var sensitiveUnits: Double = 10_000
   /// How far apart scores begin, in widths of the first step's sigmoids: at 1 the gates of a first step with half of the
-  /// units are spread evenly over 0 to 1.
+  /// units would be spread evenly over 0 to 1.
   public var initialSpread: Float = 1
   /// The temperature of the first step.
   public var firstTemperature: Float = 1
@@ -53,7 +53,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   public var lastTemperature: Float = 0.1
   /// The part of the steps in which it does.
   public var coolingEnd: Double = 0.4
-  /// The fraction of units aimed at in the first step.
+  /// The fraction of units aimed at in the first step; where more are asked for, as many as those, up to 95 %, and where
+  /// scores begin in an order five times as many as are asked for, if these are fewer, but at least half of this.
   public var firstSize: Float = 0.95
   /// The part of the steps in which the logarithm of the size aimed at falls to that of the request, as
   /// 1 - (1 - x)^3.
@@ -111,8 +112,8 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// sparsity-fidelity curve.
   public var curvePoints: Int = 14
   /// Steps with gates of exactly 0 and 1 for each chain of another size than the search's own, in parts of the steps before
-  /// such gates: those of the curve, and, twice as many, those among which the smallest faithful one is looked for. 0 for
-  /// none.
+  /// such gates: those of the curve, of which chains of more than a quarter of the units get fewer, and, twice as many, those
+  /// among which the smallest faithful one is looked for. 0 for none.
   public var sizePart: Double = 0.07
   /// How much larger or smaller each of these is than the one that it begins with.
   public var sizeRatio: Double = 1.5
@@ -124,8 +125,16 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// The published setting.
   public init() {}
 
-  /// The logarithm of `firstSize`.
-  var logFirstSize: Float { log(firstSize) }
+  /// The fraction of units aimed at in the first step of a search that heads for `keep`: where scores begin in an order,
+  /// at most five times as many, but at least half of `firstSize`. No search begins below its request, or above 95 %.
+  package func firstSize(towards keep: Double) -> Float {
+    let near = draws > 0 ? max(Self.firstRatio * Float(keep), firstSize / 2) : firstSize
+    return max(min(firstSize, near), min(Float(keep), largestFirstSize))
+  }
+  /// The most units that are aimed at in the first step, as a multiple of the request.
+  static let firstRatio: Float = 5
+  /// The largest fraction aimed at in the first step.
+  var largestFirstSize: Float { max(firstSize, 0.95) }
   /// Steps with gates of exactly 0 and 1.
   var straightSteps: Int { min(max(Int(straightPart * Double(steps)), 0), steps - 1) }
   /// Steps with gates in between.
@@ -136,6 +145,11 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   var coolingSteps: Int { max(Int(coolingEnd * Double(steps)), 1) }
   /// Steps for a chain of another size: thirty of five hundred.
   package var sizeSteps: Int { sizePart > 0 ? max(Int((sizePart * Double(softSteps)).rounded()), 1) : 0 }
+  /// The same on a curve: fewer for a chain of more than a quarter of the units, in proportion to what it leaves out, since
+  /// fewer have to change places and steps are dear.
+  package func curveSteps(at size: Double) -> Int {
+    min(max(Int((Double(sizeSteps) * min((1 - size) / 0.75, 1)).rounded()), 1), sizeSteps)
+  }
   /// Whether the search goes to chains of other sizes when it has settled.
   var hasOtherSizes: Bool { straightSteps > 0 && sizeSteps > 0 }
   /// The most times that the search settles: once where no phase judges steps, so that no end is known to be the best, and

@@ -17,7 +17,8 @@ package struct SizeWalk {
   /// Steps made by the search.
   private let stepsBefore: Int
   private let smallestSize: Double
-  /// The mean gate of every unit on the way of the search: the longer units stayed, the sooner they come back.
+  /// The mean gate of every unit on the way of the search: the longer units stayed, the sooner they come back, and those
+  /// that it did without in the order that they began in.
   private let stays: [[Float]]
   /// How much scores fall where the rank of units grows e-fold.
   private static let spread: Float = 1
@@ -39,19 +40,22 @@ package struct SizeWalk {
   init(from end: ChainWalk, _ regions: [Region], stepsBefore: Int) {
     (self.end, self.regions, self.stepsBefore) = (end, regions, stepsBefore)
     chains = regions.map { _ in [] }
-    stays = end.paths.map(Self.meanGates)
+    stays = end.paths.enumerated().map { region, path in
+      Self.meanGates(of: (end.beginning.map { [$0[region]] } ?? []) + path)
+    }
     smallestSize = ChainSelector(sites: end.whole.sites).smallestSize
   }
 
   /// Goes to the chains of a curve around the sizes that the search headed for.
   mutating func followCurve(_ progress: (ChainProgress) -> Void) async throws {
     let ladders = Self.curveSizes(around: end.state.keep, smallest: smallestSize, ratio: settings.sizeRatio)
-    var left = ladders.larger.count + ladders.smaller.count
+    var left = settings.steps(to: ladders)
     for ladder in [ladders.larger, ladders.smaller] {
       var last = end.chains
       for sizes in ladder {
-        left -= 1
-        last = try await go(to: sizes, from: last, steps: settings.sizeSteps, left: left, progress).chains
+        let steps = settings.curveSteps(at: sizes)
+        left -= steps
+        last = try await go(to: sizes, from: last, steps: steps, left: left, progress).chains
       }
     }
   }
@@ -83,6 +87,7 @@ package struct SizeWalk {
   }
 
   /// Goes from chains to those of other sizes, one of each region.
+  /// - Parameter left: steps that are sure to be made after these.
   private mutating func go(
     to sizes: [Double], from chains: [ScoreSnapshot], steps: Int, left: Int, _ progress: (ChainProgress) -> Void
   ) async throws -> ChainWalk {
@@ -96,7 +101,7 @@ package struct SizeWalk {
     walk.state.disturb(by: settings.restartNoise, seed: settings.seed &+ UInt64(self.chains[0].count))
     let made = stepsBefore + programs.map(\.steps).reduce(0, +)
     walk.stepsBefore = made - walk.done
-    walk.stepsAfter = left * steps
+    walk.stepsAfter = left
     try await walk.run(.straight, progress)
     programs += walk.programs
     for (region, var chain) in walk.chains.enumerated() {
@@ -123,15 +128,26 @@ package struct SizeWalk {
     return mean
   }
 
+  /// Sizes that a search goes to one after the other, each with that of every region.
+  package typealias Ladders = (larger: [[Double]], smaller: [[Double]])
+
   /// The sizes of a curve around those that a search heads for: evenly up to everything on a logarithmic scale, and some
   /// below. As many for every region.
-  package static func curveSizes(
-    around sizes: [Double], smallest: Double, ratio: Double
-  ) -> (larger: [[Double]], smaller: [[Double]]) {
+  package static func curveSizes(around sizes: [Double], smallest: Double, ratio: Double) -> Ladders {
     let rungs = (log(1 / (sizes.min() ?? 1)) / log(ratio) - 1e-9).rounded(.up)
     let larger = stride(from: 1, to: rungs, by: 1).map { rung in sizes.map { pow($0, 1 - rung / rungs) } }
     let smaller = (1...smallerSizes).map { rung in sizes.map { max($0 / pow(ratio, Double(rung)), smallest) } }
     return (larger, smaller.filter { $0.contains { $0 > smallest } })
+  }
+}
+
+extension ChainSettings {
+  /// Steps for a chain of each region: as many as the smallest needs.
+  fileprivate func curveSteps(at sizes: [Double]) -> Int { curveSteps(at: sizes.min() ?? 1) }
+
+  /// Steps for all chains of a curve.
+  package func steps(to ladders: SizeWalk.Ladders) -> Int {
+    (ladders.larger + ladders.smaller).map { curveSteps(at: $0) }.reduce(0, +)
   }
 }
 

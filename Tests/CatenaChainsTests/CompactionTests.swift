@@ -152,12 +152,15 @@ struct CompactionTests {
     Measured.report("compaction: \(made.count) programs, one made in \(cost) of its steps, the mean")
   }
 
-  @Test("the soft phase cuts units beyond twice the gates' sum where scores begin in an order, and only there")
+  @Test("where scores begin in an order, and only there, units beyond twice the gates' sum are cut, from the beginning")
   func reserve() async throws {
     func mostBeyond(draws: Int) async throws -> Int {
       var settings = ChainSettings()
-      (settings.steps, settings.draws, settings.firstTemperature, settings.firstSize) = (100, draws, 0.3, 0.5)
+      (settings.steps, settings.draws, settings.firstTemperature, settings.firstSize) = (100, draws, 0.3, 0.4)
       let (path, programs) = try await searched(settings)
+      let first = try #require(programs.first)
+      let units = draws > 0 ? Int(settings.reserve * 0.4 * Double(path[0].unitGates.count)) : first.units
+      #expect((units - 1...units).contains(first.livingUnits))
       return try programs.filter { $0.phase == .soft && $0.firstStep > 0 }.map { program in
         let gates = try #require(path.first { $0.step == program.firstStep }).unitGates
         return program.livingUnits - Int(settings.reserve * Double(gates.reduce(0, +)))

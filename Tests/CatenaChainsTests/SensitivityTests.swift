@@ -58,19 +58,19 @@ struct SensitivityTests {
   func order() throws {
     let network = try ChainNetwork(model: ShippedNetwork.resnet20.model(), batch: 2)
     var settings = ChainSettings()
-    settings.initialNoise = 0
+    (settings.initialNoise, settings.firstSize, settings.draws) = (0, 0.6, 2)
     var generator = SeededGenerator(seed: 3)
     let sensitivities = (0..<2).map { _ in (0..<network.sites.unitCount).map { _ in generator.uniform() } }
     let state = OptimizerState(
-      network: network, keep: [0.1, 0.1], settings: settings, sensitivities: sensitivities)
+      network: network, keep: [0.1, 0.8], settings: settings, sensitivities: sensitivities)
     for (scores, row) in zip(state.units[0], sensitivities) {
       let byScore = scores.indices.sorted { scores[$0] < scores[$1] }
       #expect(byScore == row.indices.sorted { row[$0] < row[$1] })
     }
     let offsets = state.clock[1].floats
-    for (scores, offset) in zip(state.units[0], offsets) {
-      let gates = scores.map { 1 / (1 + exp(-($0 - offset) / settings.firstTemperature)) }
-      #expect(abs(gates.reduce(0, +) / Float(gates.count) - settings.firstSize) < 1e-3)
+    for (region, size) in [Float(0.5), 0.8].enumerated() {
+      let gates = state.units[0][region].map { 1 / (1 + exp(-($0 - offsets[region]) / settings.firstTemperature)) }
+      #expect(abs(gates.reduce(0, +) / Float(gates.count) - size) < 1e-3)
     }
   }
 

@@ -29,6 +29,9 @@ struct SettingsTests {
     #expect(fitted.draws == 16)
     #expect(fitted.firstTemperature == 0.3)
     #expect(fitted.firstSize == 0.5)
+    let requests = [0.01, 0.05, 0.0625, 0.2, 0.6, 0.99]
+    #expect(requests.map(fitted.firstSize(towards:)) == [0.25, 0.25, 0.3125, 0.5, 0.6, 0.95])
+    #expect([0.05, 0.99].map(ChainSettings().firstSize(towards:)) == [0.95, 0.95])
     var settings = ChainSettings()
     settings.draws = 4
     #expect(settings.fitted(toUnits: 10_000).draws == 4)
@@ -36,6 +39,18 @@ struct SettingsTests {
     #expect(settings.fitted(toUnits: 10_000).firstSize == 0.95)
     (settings.draws, settings.sensitiveUnits) = (0, 0)
     #expect(settings.fitted(toUnits: 10_000).draws == 0)
+  }
+
+  @Test("chains of a curve that keep more than a quarter of the units get fewer steps, none more than the others")
+  func curveSteps() {
+    let settings = ChainSettings()
+    #expect([0.01, 0.1, 0.25].map(settings.curveSteps) == [30, 30, 30])
+    #expect([0.4, 0.625, 0.85, 0.99, 1].map(settings.curveSteps) == [24, 15, 6, 1, 1])
+    #expect(settings.steps(to: (larger: [[0.4], [0.625]], smaller: [[0.1]])) == 24 + 15 + 30)
+    #expect(settings.steps(to: (larger: [[0.4, 0.1]], smaller: [])) == 30, "regions make as many steps together")
+    var none = settings
+    none.sizePart = 0
+    #expect(none.curveSteps(at: 0.5) == 0)
   }
 
   @Test("steps that are asked for grow in proportion")

@@ -176,7 +176,10 @@ struct LiteralStep {
     sizes.append(size)
     let progress = min(Double(steps) / (settings.shrinkingEnd * Double(settings.steps)), 1)
     let ramp = 1 - pow(1 - progress, 3)
-    let aim = Double(settings.firstSize) * pow(keep[region] / Double(settings.firstSize), ramp)
+    let most = Double(settings.firstSize)
+    let near = settings.draws > 0 ? min(most, max(5 * keep[region], most / 2)) : most
+    let first = max(near, min(keep[region], 0.95))
+    let aim = first * pow(keep[region] / first, ramp)
     switch phase {
     case .soft:
       let newton = Double(gates.count) * (size - aim) / reach
