@@ -56,6 +56,13 @@ CATENA_INLINE int64_t floats_beyond_band(const direct_step *step, const band_sha
 #define FIRST_OF_QUAD(q, A, B, C) ((q) == 0 ? 0 : (q) == 1 ? (A) : (q) == 2 ? (A) + (B) : (A) + (B) + (C))
 #define PLACE_IN_QUAD(i, A, B, C) ((i) - FIRST_OF_QUAD(QUAD_OF(i, A, B, C), A, B, C))
 
+// To the next channel, by a register that stays one: compilers else keep an address for every pixel, on the stack.
+#define STEP_OVER(POINTER) \
+  { \
+    (POINTER)++; \
+    __asm__("" : "+r"(POINTER)); \
+  }
+
 #define OUTER_PRODUCT(NAME, VECTORS, ROWS, A, B, C) \
   CATENA_INLINE void outer_##NAME( \
     const result_band *band, group_shape shape, const panel_channels *channels, const float *panel, int64_t column, \
@@ -87,8 +94,11 @@ CATENA_INLINE int64_t floats_beyond_band(const direct_step *step, const band_sha
             vector weights[VECTORS]; \
             UNROLL for (int32_t j = 0; j < VECTORS; j++) weights[j] = load(next + j * LANES); \
             UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-              float source = quads[QUAD_OF(i, A, B, C)][k + PLACE_IN_QUAD(i, A, B, C) * source_step]; \
+              float source = quads[QUAD_OF(i, A, B, C)][PLACE_IN_QUAD(i, A, B, C) * source_step]; \
               UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] += source * weights[j]; \
+            } \
+            UNROLL for (int32_t q = 0; q < 4; q++) { \
+              if (FIRST_OF_QUAD(q, A, B, C) < ROWS) STEP_OVER(quads[q]); \
             } \
           } \
         } \
