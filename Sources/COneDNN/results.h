@@ -63,8 +63,13 @@ CATENA_INLINE void read_channels(
   if (at->bias != NULL) { EACH_OF_##VECTORS##_##ROWS(value + channels->bias[j]) } \
   bool is_inside = last_place + VECTORS * LANES <= (ELEMENTS); \
   for (int32_t number = 0; number < at->post_operation_count; number++) { \
+    /* A copy: with narrow registers, products are slower where this is memory that stores may change. */ \
+    vector factors[VECTORS]; \
+    if (at->post_operations[number].kind == CATENA_POST_MULTIPLY_CHANNEL) { \
+      UNROLL for (int32_t j = 0; j < VECTORS; j++) factors[j] = channels->factors[number][j]; \
+    } \
     POST_PROCESS( \
-      &at->post_operations[number], EACH_OF_##VECTORS##_##ROWS, channels->factors[number][j], \
+      &at->post_operations[number], EACH_OF_##VECTORS##_##ROWS, factors[j], \
       LOAD_ROW(at->operands[number], VECTORS), LOAD_ROW(at->destination, VECTORS)) \
   } \
   bool is_whole = last_lanes == LANES; \
