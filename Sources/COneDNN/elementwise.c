@@ -7,6 +7,13 @@ typedef struct {
   int32_t instruction_count, slot_count;
   bool is_integer, is_gate_pass;
   catena_instruction *instructions;
+  // Of each instruction, and the operands that they read or write as bf16 where it lies.
+  catena_narrow *narrow;
+  bool is_narrow[CATENA_MAX_OPERANDS];
+  // Whether every operand is used where it lies, by one instruction: blocks may then be longer than lanes.
+  bool is_stream;
+  // Of operands that have them.
+  catena_channels *maps[CATENA_MAX_OPERANDS];
   catena_gate_pass gate_pass;
   // A block is `rows` rows of `row_length` elements: a piece of one row, or several whole rows.
   int64_t rows, row_length, row_blocks, pieces, units, elements;
@@ -18,7 +25,7 @@ typedef struct {
   double *partials;
 } elementwise_step;
 
-enum { SCRATCH_HEADER = 64 };
+enum { SCRATCH_HEADER = 64, LANES_OF_SLOT = CATENA_BLOCK + CATENA_LANES, LONG_BLOCK = 8 * CATENA_BLOCK };
 
 static void plan_blocks(elementwise_step *step) {
   step->elements = 1;
@@ -27,7 +34,7 @@ static void plan_blocks(elementwise_step *step) {
   int64_t rows = step->walk.rank > 1 ? step->walk.extents[step->walk.rank - 2] : 1;
   step->units = 0;
   if (step->elements == 0) return;
-  step->row_length = catena_minimum(inner, CATENA_BLOCK);
+  step->row_length = catena_minimum(inner, step->is_stream ? LONG_BLOCK : CATENA_BLOCK);
   step->rows = inner > CATENA_BLOCK / 2 ? 1 : catena_minimum(rows, CATENA_BLOCK / inner);
   step->pieces = (inner + step->row_length - 1) / step->row_length;
   step->row_blocks = (rows + step->rows - 1) / step->rows;
@@ -73,6 +80,8 @@ size_t catena_elementwise_scratch(
 }
 
 typedef struct {
+  // Where its rows begin on the innermost axis.
+  int64_t first;
   int64_t rows, length;
   int64_t offsets[CATENA_MAX_OPERANDS];
 } block;
@@ -82,9 +91,11 @@ static block locate(const elementwise_step *step, int64_t unit) {
   int32_t inner = step->walk.rank - 1;
   int64_t piece = unit % step->pieces;
   unit /= step->pieces;
-  int64_t first = piece * step->row_length;
-  result.length = catena_minimum(step->row_length, step->walk.extents[inner] - first);
-  for (int32_t i = 0; i < step->walk.operand_count; i++) result.offsets[i] = first * step->walk.strides[i][inner];
+  result.first = piece * step->row_length;
+  result.length = catena_minimum(step->row_length, step->walk.extents[inner] - result.first);
+  for (int32_t i = 0; i < step->walk.operand_count; i++) {
+    result.offsets[i] = result.first * step->walk.strides[i][inner];
+  }
   result.rows = 1;
   if (step->walk.rank > 1) {
     int64_t row = unit % step->row_blocks * step->rows;
@@ -104,8 +115,14 @@ static int64_t row_stride(const elementwise_step *step, int32_t operand) {
   return step->walk.rank > 1 ? step->walk.strides[operand][step->walk.rank - 2] : 0;
 }
 
-// Whether a block of the operand lies in memory as the lanes do.
+static bool is_mapped(const elementwise_step *step, int32_t operand) {
+  return step->maps[operand] != NULL;
+}
+
+// Whether a block of the operand lies in memory as the instructions need it.
 static bool is_direct(const elementwise_step *step, int32_t operand, const block *at) {
+  if (step->is_narrow[operand]) return true;
+  if (is_mapped(step, operand)) return false;
   bool is_lane_type = step->walk.operands[operand].type == (step->is_integer ? CATENA_I64 : CATENA_F32);
   return is_lane_type && step->walk.operands[operand].role != CATENA_SUM
     && (step->walk.strides[operand][step->walk.rank - 1] == 1 || at->length == 1)
@@ -229,26 +246,40 @@ typedef struct {
   int64_t offset, rows, length;
 } loaded;
 
+// Whether it is kept already; it will be.
+static bool is_held(loaded *held, loaded now) {
+  bool result = held->offset == now.offset && held->rows == now.rows && held->length == now.length;
+  *held = now;
+  return result;
+}
+
+static void load_mapped(const elementwise_step *step, int32_t operand, const block *at, float *lanes) {
+  catena_load_channels(
+    step->maps[operand], step->walk.operands[operand].type, address(step, operand, at), row_stride(step, operand),
+    at->first, at->rows, at->length, lanes);
+}
+
 static void run_block(
   const elementwise_step *step, const block *at, char *lanes, size_t lane_bytes, loaded *held, double *cells
 ) {
   void *slots[CATENA_MAX_OPERANDS + CATENA_MAX_REGISTERS];
   int64_t count = at->rows * at->length;
   for (int32_t slot = 0; slot < step->slot_count; slot++) {
-    slots[slot] = lanes + (size_t)slot * CATENA_BLOCK * lane_bytes;
+    slots[slot] = lanes + (size_t)slot * LANES_OF_SLOT * lane_bytes;
     if (slot >= step->walk.operand_count) continue;
     if (is_direct(step, slot, at)) {
       slots[slot] = address(step, slot, at);
+    } else if (is_mapped(step, slot)) {
+      load_mapped(step, slot, at, slots[slot]);
     } else if (step->walk.operands[slot].role == CATENA_READ) {
-      loaded now = {at->offsets[slot], at->rows, at->length};
-      if (held[slot].offset == now.offset && held[slot].rows == now.rows && held[slot].length == now.length) continue;
-      load(step, slot, at, slots[slot]);
-      held[slot] = now;
+      if (!is_held(&held[slot], (loaded){at->offsets[slot], at->rows, at->length})) load(step, slot, at, slots[slot]);
     }
   }
   for (int32_t i = 0; i < step->instruction_count; i++) {
     if (step->is_integer) {
       catena_execute_integer(&step->instructions[i], count, (int64_t *const *)slots);
+    } else if (step->narrow[i].left || step->narrow[i].right || step->narrow[i].destination) {
+      catena_execute_narrow(&step->instructions[i], step->narrow[i], count, slots);
     } else {
       catena_execute_float(&step->instructions[i], count, (float *const *)slots);
     }
@@ -291,9 +322,7 @@ static void flush(const elementwise_step *step, gate_sums *sums, double *cells) 
 // The gates of a block's elements.
 static const float *gates_of(const elementwise_step *step, int32_t gate, const block *at, float *lanes, loaded *held) {
   if (at->rows == 1 && step->walk.operands[gate].type == CATENA_F32) return (const float *)address(step, gate, at);
-  loaded now = {at->offsets[gate], at->rows, at->length};
-  if (held->offset != now.offset || held->rows != now.rows || held->length != now.length) load(step, gate, at, lanes);
-  *held = now;
+  if (!is_held(held, (loaded){at->offsets[gate], at->rows, at->length})) load(step, gate, at, lanes);
   return lanes;
 }
 
@@ -301,7 +330,7 @@ static void run_gate_share(const elementwise_step *step, double *cells) {
   // After so many blocks, numbers are added up in double.
   enum { MOST_BLOCKS = 16 };
   const catena_gate_pass *pass = &step->gate_pass;
-  alignas(64) float lanes[CATENA_MOST_GATES][CATENA_BLOCK];
+  alignas(64) float lanes[CATENA_MOST_GATES][CATENA_BLOCK], source[LANES_OF_SLOT];
   loaded held[CATENA_MOST_GATES];
   for (int32_t i = 0; i < CATENA_MOST_GATES; i++) held[i] = (loaded){-1, -1, -1};
   gate_sums sums;
@@ -316,6 +345,10 @@ static void run_gate_share(const elementwise_step *step, double *cells) {
     sums.blocks += 1;
     void *slots[CATENA_MAX_OPERANDS];
     for (int32_t slot = 0; slot < step->walk.operand_count; slot++) slots[slot] = address(step, slot, &at);
+    if (pass->is_source_mapped) {
+      load_mapped(step, pass->source, &at, source);
+      slots[pass->source] = source;
+    }
     const float *gates[CATENA_MOST_GATES];
     float *added[CATENA_MOST_GATES];
     for (int32_t i = 0; i < CATENA_MOST_GATES; i++) {
@@ -329,7 +362,7 @@ static void run_gate_share(const elementwise_step *step, double *cells) {
 
 static void run_share(void *arguments) {
   const elementwise_step *step = arguments;
-  alignas(64) char lanes[(CATENA_MAX_OPERANDS + CATENA_MAX_REGISTERS) * CATENA_BLOCK * sizeof(int64_t)];
+  alignas(64) char lanes[(CATENA_MAX_OPERANDS + CATENA_MAX_REGISTERS) * LANES_OF_SLOT * sizeof(int64_t)];
   size_t lane_bytes = step->is_integer ? sizeof(int64_t) : sizeof(float);
   loaded held[CATENA_MAX_OPERANDS];
   for (int32_t i = 0; i < step->walk.operand_count; i++) held[i] = (loaded){-1, -1, -1};
@@ -368,7 +401,88 @@ static catena_status run_elementwise(const void *arguments) {
   return catena_success;
 }
 
-static void release_elementwise(void *arguments) { free(((elementwise_step *)arguments)->instructions); }
+static void release_elementwise(void *arguments) {
+  elementwise_step *step = arguments;
+  free(step->instructions);
+  free(step->narrow);
+  for (int32_t i = 0; i < step->walk.operand_count; i++) free(step->maps[i]);
+}
+
+// The maps of all operands; false without memory.
+static bool make_maps(int32_t operand_count, const catena_operand *operands, catena_channels **maps) {
+  for (int32_t i = 0; i < operand_count; i++) {
+    if (operands[i].map.channels == NULL) continue;
+    maps[i] = catena_channels_create(&operands[i].map);
+    if (maps[i] == NULL) return false;
+  }
+  return true;
+}
+
+// MARK: What instructions do where numbers lie
+
+static bool reads(const catena_instruction *instruction, int32_t slot) {
+  bool has_right = catena_reads_two(instruction->operation), has_third = instruction->operation >= CATENA_SELECT;
+  return instruction->left == slot || (has_right && instruction->right == slot)
+    || (has_third && instruction->third == slot);
+}
+
+// Whether nothing reads a slot behind the instruction `last` before it is written again.
+static bool is_dead(const elementwise_step *step, int32_t slot, int32_t last) {
+  for (int32_t i = last + 1; i < step->instruction_count; i++) {
+    if (reads(&step->instructions[i], slot)) return false;
+    if (step->instructions[i].destination == slot) return true;
+  }
+  return true;
+}
+
+// A sum in a register and its ReLU become one instruction.
+static void join_sums(elementwise_step *step) {
+  for (int32_t i = 0; i + 1 < step->instruction_count; i++) {
+    catena_instruction *sum = &step->instructions[i], *next = sum + 1;
+    bool is_sum = sum->operation == CATENA_ADD && sum->destination >= step->walk.operand_count;
+    if (!is_sum || next->operation != CATENA_RELU || next->left != sum->destination) continue;
+    if (next->destination != sum->destination && !is_dead(step, sum->destination, i + 1)) continue;
+    sum->operation = CATENA_ADD_RELU;
+    sum->destination = next->destination;
+    step->instruction_count -= 1;
+    memmove(next, next + 1, (size_t)(step->instruction_count - i - 1) * sizeof(catena_instruction));
+  }
+}
+
+// Whether every instruction that has an operand can have it as bf16 in memory, rows one behind the other.
+static bool can_be_narrow(const elementwise_step *step, int32_t operand) {
+  const catena_operand *memory = &step->walk.operands[operand];
+  int32_t inner = step->walk.rank - 1;
+  bool follows = step->rows == 1 || row_stride(step, operand) == step->walk.extents[inner];
+  if (memory->type != CATENA_BF16 || is_mapped(step, operand)) return false;
+  if (step->walk.strides[operand][inner] != 1 || !follows) return false;
+  for (int32_t i = 0; i < step->instruction_count; i++) {
+    const catena_instruction *instruction = &step->instructions[i];
+    bool is_read = reads(instruction, operand), is_written = instruction->destination == operand;
+    // Whoever reads a result reads it unrounded.
+    if (is_read && memory->role == CATENA_WRITE) return false;
+    if ((is_read || is_written) && !catena_is_narrow_possible(instruction->operation)) return false;
+  }
+  return true;
+}
+
+static void find_narrow(elementwise_step *step) {
+  for (int32_t i = 0; i < step->walk.operand_count; i++) step->is_narrow[i] = can_be_narrow(step, i);
+  for (int32_t i = 0; i < step->instruction_count; i++) {
+    const catena_instruction *instruction = &step->instructions[i];
+    int32_t left = instruction->left, right = instruction->right, result = instruction->destination;
+    int32_t operands = step->walk.operand_count;
+    step->narrow[i] = (catena_narrow){
+      left < operands && step->is_narrow[left],
+      catena_reads_two(instruction->operation) && right < operands && step->is_narrow[right],
+      result < operands && step->is_narrow[result],
+    };
+  }
+  step->is_stream = step->walk.rank == 1 && step->instruction_count == 1;
+  block all = {.rows = 1, .length = step->walk.extents[0]};
+  for (int32_t i = 0; i < step->walk.operand_count; i++) step->is_stream &= is_direct(step, i, &all);
+  if (step->is_stream) plan_blocks(step);
+}
 
 catena_status catena_add_elementwise(
   catena_program *program, int32_t rank, const int64_t *extents, int32_t operand_count,
@@ -377,10 +491,18 @@ catena_status catena_add_elementwise(
 ) {
   size_t bytes = (size_t)instruction_count * sizeof(catena_instruction);
   catena_instruction *copy = malloc(bytes);
-  if (copy == NULL) return (catena_status){1, "malloc"};
+  catena_channels *maps[CATENA_MAX_OPERANDS] = {NULL};
+  catena_narrow *narrow = calloc((size_t)instruction_count, sizeof(catena_narrow));
+  if (copy == NULL || narrow == NULL || !make_maps(operand_count, operands, maps)) {
+    free(copy);
+    free(narrow);
+    for (int32_t i = 0; i < operand_count; i++) free(maps[i]);
+    return (catena_status){1, "malloc"};
+  }
   memcpy(copy, instructions, bytes);
   elementwise_step *step = catena_add_step(program, run_elementwise, sizeof(elementwise_step), release_elementwise);
   prepare(step, rank, extents, operand_count, operands, strides, threads);
+  memcpy(step->maps, maps, sizeof maps);
   step->instructions = copy;
   step->instruction_count = instruction_count;
   step->is_integer = is_integer;
@@ -389,7 +511,12 @@ catena_status catena_add_elementwise(
     int32_t slots = copy[i].destination + 1;
     if (slots > step->slot_count) step->slot_count = slots;
   }
-  step->is_gate_pass = !is_integer && catena_find_gate_pass(&step->walk, instruction_count, copy, &step->gate_pass);
+  step->narrow = narrow;
+  if (!is_integer) {
+    join_sums(step);
+    find_narrow(step);
+  }
+  step->is_gate_pass = !is_integer && catena_find_gate_pass(&step->walk, step->instruction_count, copy, &step->gate_pass);
   step->active = scratch;
   step->partials = scratch == NULL ? NULL : (double *)((char *)scratch + SCRATCH_HEADER);
   return catena_success;

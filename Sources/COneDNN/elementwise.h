@@ -3,8 +3,9 @@
 
 #include "program.h"
 
-// Elements per block: operands and registers of a block stay in the first-level cache.
-enum { CATENA_BLOCK = 512 };
+// Elements per block: operands and registers of a block stay in the first-level cache. Lanes of a vector, which may be
+// written behind a block's.
+enum { CATENA_BLOCK = 512, CATENA_LANES = 16 };
 
 // What a pass walks: an element of every operand at a time.
 typedef struct {
@@ -37,7 +38,8 @@ enum { CATENA_MOST_GATES = 2, CATENA_MOST_GATED = 4 * CATENA_BLOCK };
 // A gradient that is masked, kept, multiplied by gates and, with data, added up for the gates' own gradients; slots,
 // -1 for none.
 typedef struct {
-  bool is_narrow;
+  // Whether memory has bf16, and whether the gradient is read through a channel map, into f32.
+  bool is_narrow, is_source_mapped;
   int32_t source, kept, gate_count, sum_count;
   catena_mask mask;
   catena_gate gates[CATENA_MOST_GATES];
@@ -50,6 +52,41 @@ bool catena_find_gate_pass(
 // Runs it over `count` elements, with a gate and a sum for each of them.
 void catena_run_gate_pass(
   const catena_gate_pass *pass, void *const *slots, const float *const *gates, float *const *sums, int64_t count);
+
+// Channels of the side that has more, side by side: how many of a map's are before them, which of them are, and as many
+// bits from the first on.
+typedef struct {
+  int32_t before;
+  uint16_t mask, first;
+} catena_channel_vector;
+
+// A channel map as vectors use it.
+typedef struct {
+  int64_t count, vectors;
+  const int32_t *channels;
+  const catena_channel_vector *vector;
+  bool is_placed;
+} catena_channels;
+
+// NULL without memory; to be freed.
+catena_channels *catena_channels_create(const catena_channel_map *map);
+// Reads `rows` rows of `length` channels from the walk's channel `first` on, a multiple of a vector's lanes; memory's
+// rows, f32 or bf16, are `stride` elements apart. Up to a vector of lanes behind the last is overwritten.
+void catena_load_channels(
+  const catena_channels *map, catena_type type, const void *source, int64_t stride, int64_t first, int64_t rows,
+  int64_t length, float *lanes);
+
+// Which of an instruction's numbers are bf16 in memory instead of lanes.
+typedef struct {
+  bool left, right, destination;
+} catena_narrow;
+
+CATENA_INLINE bool catena_reads_two(catena_operation operation) { return operation >= CATENA_RELU_GRADIENT; }
+
+// Whether there is a loop for an instruction on such numbers, and runs it.
+bool catena_is_narrow_possible(catena_operation operation);
+void catena_execute_narrow(
+  const catena_instruction *instruction, catena_narrow narrow, int64_t count, void *const *slots);
 
 // Runs one instruction over `count` lanes.
 void catena_execute_float(const catena_instruction *instruction, int64_t count, float *const *slots);
@@ -84,6 +121,19 @@ CATENA_INLINE uint16_t catena_to_bfloat16(float value) {
   memcpy(&bits, &value, sizeof bits);
   if (value != value) return (uint16_t)((bits >> 16) | 0x0040);
   return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+// Of a stream of bf16 or f32.
+CATENA_INLINE float catena_element(const void *stream, int64_t index, bool is_narrow) {
+  return is_narrow ? catena_from_bfloat16(((const uint16_t *)stream)[index]) : ((const float *)stream)[index];
+}
+
+CATENA_INLINE void catena_put_element(void *stream, int64_t index, bool is_narrow, float value) {
+  if (is_narrow) {
+    ((uint16_t *)stream)[index] = catena_to_bfloat16(value);
+  } else {
+    ((float *)stream)[index] = value;
+  }
 }
 
 // Cut off towards zero, clamped to 64 bits; NaN is 0.

@@ -138,6 +138,7 @@ static void execute_two(
   TWO(CATENA_OR, x != 0 || y != 0 ? 1.0f : 0.0f);
   TWO(CATENA_XOR, (x != 0) != (y != 0) ? 1.0f : 0.0f);
   TWO(CATENA_DIVIDE_OR_ZERO, y == 0 ? 0.0f : x / y);
+  TWO(CATENA_ADD_RELU, x + y < 0 ? 0.0f : x + y);
   default: break;
   }
 }

@@ -81,6 +81,9 @@ bool catena_find_gate_pass(
   catena_type type = pass->source < walk->operand_count ? walk->operands[pass->source].type : CATENA_BOOL;
   if (type != CATENA_F32 && type != CATENA_BF16) return false;
   pass->is_narrow = type == CATENA_BF16;
+  pass->is_source_mapped = walk->operands[pass->source].map.channels != NULL;
+  // Gradients that are gathered are so where a branch ends, behind whatever masks them.
+  if (pass->is_source_mapped && (pass->mask.operand != NONE || is_masked_behind)) return false;
   int32_t read[3 + CATENA_MOST_GATES] = {pass->source, pass->mask.operand, pass->gates[0].mask.operand};
   int32_t written[1 + CATENA_MOST_GATES] = {pass->kept};
   for (int32_t i = 0; i < CATENA_MOST_GATES; i++) {
@@ -88,7 +91,7 @@ bool catena_find_gate_pass(
     written[1 + i] = i < pass->gate_count ? pass->gates[i].result : NONE;
   }
   for (int32_t i = 0; i < 3 + CATENA_MOST_GATES; i++) {
-    if (read[i] == NONE) continue;
+    if (read[i] == NONE || (i == 0 && pass->is_source_mapped)) continue;
     if (!is_stream(walk, read[i], CATENA_READ) || walk->operands[read[i]].type != type) return false;
   }
   for (int32_t i = 0; i < 1 + CATENA_MOST_GATES; i++) {
@@ -100,18 +103,6 @@ bool catena_find_gate_pass(
 
 // MARK: Running it
 
-CATENA_INLINE float element(const void *stream, int64_t index, bool is_narrow) {
-  return is_narrow ? catena_from_bfloat16(((const uint16_t *)stream)[index]) : ((const float *)stream)[index];
-}
-
-CATENA_INLINE void put(void *stream, int64_t index, bool is_narrow, float value) {
-  if (is_narrow) {
-    ((uint16_t *)stream)[index] = catena_to_bfloat16(value);
-  } else {
-    ((float *)stream)[index] = value;
-  }
-}
-
 CATENA_INLINE float masked(float gradient, float value, bool is_nonzero) {
   return value > 0 || (is_nonzero && !(value == 0)) ? gradient : 0.0f;
 }
@@ -119,7 +110,7 @@ CATENA_INLINE float masked(float gradient, float value, bool is_nonzero) {
 // What is known when this is compiled decides what the loop does.
 CATENA_INLINE void loop(
   const catena_gate_pass *pass, void *const *slots, const float *const *gates, float *const *sums, int64_t count,
-  bool is_narrow, bool masks, bool keeps, bool masks_behind, int32_t branches
+  bool is_source_narrow, bool is_narrow, bool masks, bool keeps, bool masks_behind, int32_t branches
 ) {
   const void *source = slots[pass->source], *mask = masks ? slots[pass->mask.operand] : NULL;
   const void *behind = masks_behind ? slots[pass->gates[0].mask.operand] : NULL;
@@ -131,29 +122,32 @@ CATENA_INLINE void loop(
   bool is_nonzero = pass->mask.is_nonzero, is_nonzero_behind = pass->gates[0].mask.is_nonzero;
 #pragma clang loop vectorize(assume_safety) interleave(enable)
   for (int64_t i = 0; i < count; i++) {
-    float gradient = element(source, i, is_narrow);
-    if (masks) gradient = masked(gradient, element(mask, i, is_narrow), is_nonzero);
-    if (keeps) put(kept, i, is_narrow, gradient);
-    first_sum[i] += gradient * element(first_data, i, is_narrow);
+    float gradient = catena_element(source, i, is_source_narrow);
+    if (masks) gradient = masked(gradient, catena_element(mask, i, is_narrow), is_nonzero);
+    if (keeps) catena_put_element(kept, i, is_narrow, gradient);
+    first_sum[i] += gradient * catena_element(first_data, i, is_narrow);
     float gated = gradient * first_gate[i];
-    if (masks_behind) gated = masked(gated, element(behind, i, is_narrow), is_nonzero_behind);
-    put(first, i, is_narrow, gated);
+    if (masks_behind) gated = masked(gated, catena_element(behind, i, is_narrow), is_nonzero_behind);
+    catena_put_element(first, i, is_narrow, gated);
     if (branches > 1) {
-      second_sum[i] += gradient * element(second_data, i, is_narrow);
-      put(second, i, is_narrow, gradient * second_gate[i]);
+      second_sum[i] += gradient * catena_element(second_data, i, is_narrow);
+      catena_put_element(second, i, is_narrow, gradient * second_gate[i]);
     }
   }
 }
 
 #define RUN(MASKS, KEEPS, BEHIND, BRANCHES) \
-  return pass->is_narrow ? loop(pass, slots, gates, sums, count, true, MASKS, KEEPS, BEHIND, BRANCHES) \
-                         : loop(pass, slots, gates, sums, count, false, MASKS, KEEPS, BEHIND, BRANCHES)
+  return pass->is_narrow ? loop(pass, slots, gates, sums, count, true, true, MASKS, KEEPS, BEHIND, BRANCHES) \
+                         : loop(pass, slots, gates, sums, count, false, false, MASKS, KEEPS, BEHIND, BRANCHES)
 
 CATENA_VECTORISED
 void catena_run_gate_pass(
   const catena_gate_pass *pass, void *const *slots, const float *const *gates, float *const *sums, int64_t count
 ) {
   bool keeps = pass->kept != NONE;
+  if (pass->is_source_mapped && pass->is_narrow) {
+    return loop(pass, slots, gates, sums, count, false, true, false, false, false, 1);
+  }
   if (pass->gates[0].mask.operand != NONE) RUN(false, false, true, 1);
   if (pass->mask.operand == NONE) RUN(false, false, false, 1);
   if (pass->gate_count == 1 && keeps) RUN(true, true, false, 1);

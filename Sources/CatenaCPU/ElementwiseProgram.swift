@@ -61,7 +61,8 @@ struct ElementwiseProgram {
     let rows = operands.map { strides(of: $0.view) }
     // Order of memory: that of an operand that has every element once, preferably one that is written.
     let full =
-      operands.first { $0.role == CATENA_WRITE } ?? operands.first { $0.view.shape == shape && $0.view.isDense }
+      operands.first { $0.role == CATENA_WRITE }
+      ?? operands.first { $0.view.shape == shape && ($0.view.isDense || $0.view.map != nil) }
     let inner = full?.view.layout.order ?? Array(0..<shape.rank)
     let order = shape.rank == 0 ? [0, 1] : walkOrder(inner)
     return (order.map { Int64(extents[$0]) }, rows.flatMap { row in order.map { Int64(row[$0]) } })
@@ -110,27 +111,45 @@ struct ElementwiseProgram {
   /// Adds the pass to a program.
   func bind(_ binder: Binder) throws(ComputeError) {
     let (extents, strides) = walk
-    let kernelOperands = kernelOperands { binder.pointer($0) }
     let instructions = compactedInstructions()
-    try catena_add_elementwise(
-      binder.program, Int32(extents.count), extents, Int32(operands.count), kernelOperands, strides,
-      Int32(instructions.count), instructions, isInteger, Int32(binder.threads), binder.scratch
-    ).check(device: deviceName)
+    let status = channels.withUnsafeBufferPointer { channels in
+      catena_add_elementwise(
+        binder.program, Int32(extents.count), extents, Int32(operands.count),
+        kernelOperands(channels) { binder.pointer($0) }, strides, Int32(instructions.count), instructions, isInteger,
+        Int32(binder.threads), binder.scratch)
+    }
+    try status.check(device: deviceName)
   }
 
   /// Bytes of partial sums that the pass needs.
   func scratchBytes(threads: Int) -> Int {
     let (extents, strides) = walk
-    return catena_elementwise_scratch(
-      Int32(extents.count), extents, Int32(operands.count), kernelOperands { _ in nil }, strides, Int32(threads))
-  }
-
-  private func kernelOperands(_ address: (View) -> UnsafeMutableRawPointer?) -> [catena_operand] {
-    operands.map { operand in
-      catena_operand(
-        data: address(operand.view), type: operand.view.storage.kernelType, role: operand.role, scale: operand.scale)
+    return channels.withUnsafeBufferPointer { channels in
+      catena_elementwise_scratch(
+        Int32(extents.count), extents, Int32(operands.count), kernelOperands(channels) { _ in nil }, strides,
+        Int32(threads))
     }
   }
+
+  /// The operands, with the channels of their maps one after the other in `channels`.
+  private func kernelOperands(
+    _ channels: UnsafeBufferPointer<Int32>, _ address: (View) -> UnsafeMutableRawPointer?
+  ) -> [catena_operand] {
+    var next = 0
+    return operands.map { operand in
+      var map = catena_channel_map()
+      if let own = operand.view.map {
+        map = catena_channel_map(
+          channels: channels.baseAddress.map { $0 + next }, count: Int64(own.channels.count), is_placed: own.isPlaced)
+        next += own.channels.count
+      }
+      return catena_operand(
+        data: address(operand.view), type: operand.view.storage.kernelType, role: operand.role, scale: operand.scale,
+        map: map)
+    }
+  }
+
+  private var channels: [Int32] { operands.flatMap { $0.view.map?.channels ?? [] } }
 
   /// Results that may take an operand's place: it lies as they do, and nothing reads it after they are written.
   var takeovers: [Takeover] {
@@ -169,6 +188,6 @@ extension Lowering {
   }
 
   private func distinctElements(_ view: View) -> Int {
-    zip(view.shape.dimensions, view.strides).reduce(1) { $1.1 == 0 ? $0 : $0 * $1.0 }
+    zip(view.shape.dimensions, view.strides).reduce(view.map?.channels.count ?? 1) { $1.1 == 0 ? $0 : $0 * $1.0 }
   }
 }

@@ -72,12 +72,19 @@ private struct ElementwisePass {
   /// Sums that are to be divided by their gate.
   var quotients: [(value: ValueID, sums: View, gate: View)] = []
   private var slots: [ValueID: ElementwiseProgram.Slot] = [:]
+  /// Whether the pass walks channels innermost, so that it can read some of many.
+  private var readsMaps = false
   private var graph: Graph { lowering.graph }
 
   init(lowering: Lowering, members: [Node], program: ElementwiseProgram) {
     self.lowering = lowering
     self.members = members
     self.program = program
+    readsMaps =
+      !program.isInteger
+      && external.compactMap { lowering.views[$0] }.filter(\.isDense).allSatisfy {
+        $0.isDense(.channelsLast(rank: program.shape.rank))
+      }
   }
 
   mutating func emit(_ node: Node, stores: Bool) {
@@ -105,10 +112,15 @@ private struct ElementwisePass {
 
   private mutating func operand(_ value: ValueID) -> ElementwiseProgram.Slot {
     if let slot = slots[value] { return slot }
-    let view = lowering.view(value).broadcast(to: program.shape)
-    let slot = program.addOperand(view, CATENA_READ)
+    let slot = program.addOperand(mapped(value) ?? lowering.view(value).broadcast(to: program.shape), CATENA_READ)
     slots[value] = slot
     return slot
+  }
+
+  /// A value that has some of the pass's channels, or more.
+  private func mapped(_ value: ValueID) -> View? {
+    guard readsMaps, let view = lowering.views[value], view.map != nil, view.shape == program.shape else { return nil }
+    return view
   }
 
   /// A per-channel operand: `axis` walks it, everything else repeats it.
@@ -156,12 +168,15 @@ private struct ElementwisePass {
 
   /// The order of memory of the first operand that has all elements once, or row-major order.
   private func preferredLayout() -> AxisOrder {
-    let external = members.flatMap(\.inputs).filter {
-      graph.shape($0) == program.shape && lowering.views[$0] != nil
-    }
-    let dense = external.map { lowering.view($0) }.filter(\.isDense)
+    let views = external.compactMap { lowering.views[$0] }
+    let dense = views.filter { $0.isDense || $0.map != nil }
     let logical = AxisOrder.logical(rank: program.shape.rank)
     return dense.first { !$0.isDense(logical) }?.layout ?? dense.first?.layout ?? logical
+  }
+
+  /// What is read from memory element by element.
+  private var external: [ValueID] {
+    members.flatMap(\.inputs).filter { graph.shape($0) == program.shape && lowering.views[$0] != nil }
   }
 
   // MARK: Instructions

@@ -87,6 +87,8 @@ extension Lowering {
     case .binary(.add):
       guard node.inputs[0] != node.inputs[1] else { return [] }
       let residual = node.inputs[node.inputs[0] == value ? 1 : 0]
+      // Element-wise passes read what primitives would need a copy of.
+      guard views[residual]?.map == nil else { return [] }
       let view = dense(
         residual, .channelsLast(rank: graph.shape(residual).rank), storage(node.outputs[0]))
       var sum = way

@@ -128,6 +128,7 @@ extension Lowering {
   // MARK: Gathering
 
   private func lowerGather(_ node: Node, axis: Int) {
+    if defineChannels(node, axis: axis, isPlaced: false) { return }
     let value = node.outputs[0]
     let shape = graph.shape(node.inputs[0])
     let data = logical(node.inputs[0], storage(node.inputs[0]))
@@ -144,6 +145,7 @@ extension Lowering {
   }
 
   private func lowerGatherGradient(_ node: Node, axis: Int, shape: Shape) {
+    if defineChannels(node, axis: axis, isPlaced: true) { return }
     let value = node.outputs[0]
     let gradient = logical(node.inputs[0])
     let indices = logical(node.inputs[1], storage(node.inputs[1]))
@@ -156,6 +158,32 @@ extension Lowering {
         Int64(indices.shape.elementCount), Int64(shape.count(of: axis + 1..<shape.rank)))
     }
     define(value, result)
+  }
+
+  /// Makes a view of images of which known channels are taken, or that get zeros between theirs; `false` where none does.
+  private func defineChannels(_ node: Node, axis: Int, isPlaced: Bool) -> Bool {
+    let value = node.outputs[0]
+    let shape = graph.shape(value)
+    guard axis == 1, shape.rank > 2, let indices = graph.constants[node.inputs[1]], indices.shape.rank == 1,
+      var result = views[node.inputs[0]], result.isDense(.channelsLast(rank: shape.rank)),
+      result.storage == .float32 || result.storage == .bfloat16
+    else { return false }
+    let extent = isPlaced ? shape[1] : result.shape[1]
+    let channels = indices.integers.map { Int($0) + ($0 < 0 ? extent : 0) }
+    guard let first = channels.first, let last = channels.last, first >= 0, last < extent,
+      zip(channels, channels.dropFirst()).allSatisfy({ $0 < $1 })
+    else { return false }
+    if channels.count == extent {
+      define(value, result)
+    } else if !isPlaced, channels.count == 1 {
+      define(value, result.sliced(Slice(first..<first + 1, axis: 1, of: result.shape)))
+    } else {
+      result.map = ChannelMap(channels: channels.map(Int32.init), isPlaced: isPlaced)
+      result.strides[1] = 0
+      result.shape = shape
+      views[value] = result
+    }
+    return true
   }
 
   // MARK: Axis maps

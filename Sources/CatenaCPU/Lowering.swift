@@ -78,9 +78,14 @@ final class Lowering {
     return storage
   }
 
-  /// Where a value lies, however that is.
+  /// Where a value lies, however that is, but with all its channels.
   func view(_ value: ValueID) -> View {
-    if let view = views[value] { return view }
+    if let view = views[value] {
+      guard view.map != nil else { return view }
+      let copy = copied(view, to: view.layout, storage(value), name: graph[value].name)
+      views[value] = copy
+      return copy
+    }
     return constantView(value, .logical(rank: graph.shape(value).rank), storage(value))
   }
 
@@ -115,7 +120,7 @@ final class Lowering {
 
   /// Copies elements between views of one shape, converting their type.
   func addCopy(_ source: View, _ destination: View, name: String) {
-    guard source.storage == destination.storage else {
+    guard source.storage == destination.storage, source.map == nil else {
       addConversion(source, destination, name: name)
       return
     }

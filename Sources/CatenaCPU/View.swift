@@ -81,6 +81,13 @@ struct AxisOrder: Hashable {
 /// Names a piece of memory of a compiled program.
 struct BufferID: Hashable { let index: Int }
 
+/// Ascending channels of an image, which memory alone has or a view alone shows.
+struct ChannelMap: Hashable {
+  var channels: [Int32]
+  /// Whether memory has these channels alone and the view has zeros elsewhere; else memory has all, the view these alone.
+  var isPlaced: Bool
+}
+
 /// A tensor in a buffer: an offset and a stride per axis, in elements. A stride of 0 repeats, a negative one walks back.
 struct View {
   var buffer: BufferID
@@ -88,9 +95,13 @@ struct View {
   var shape: Shape
   var strides: [Int]
   var storage: Storage
+  /// How channels, innermost in memory, are found; their axis then has stride 0. Only element-wise passes read such views,
+  /// whoever else gets a copy.
+  var map: ChannelMap?
 
   /// The axes by falling stride: the order of memory of a dense tensor.
   var layout: AxisOrder {
+    if map != nil { return .channelsLast(rank: shape.rank) }
     let axes = shape.dimensions.indices
     // Axes of one element have no stride to speak of: they keep their place behind their left neighbour.
     let order = axes.sorted { left, right in
@@ -117,7 +128,8 @@ struct View {
 
   /// Whether the elements lie as `layout` says, without gaps.
   func isDense(_ layout: AxisOrder) -> Bool {
-    zip(zip(strides, layout.strides(of: shape)), shape.dimensions).allSatisfy { $1 == 1 || $0.0 == $0.1 }
+    map == nil
+      && zip(zip(strides, layout.strides(of: shape)), shape.dimensions).allSatisfy { $1 == 1 || $0.0 == $0.1 }
   }
 
   /// Whether the elements lie without gaps and repetition in any order.

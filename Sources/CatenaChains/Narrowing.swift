@@ -4,9 +4,9 @@ import CatenaTensors
 
 /// Computes only the living channels of convolutions that end in a residual stream.
 ///
-/// A branch's last convolution has as many channels as the stream, also when all but a few of its own units are dead: W
-/// is then E W', W' the rows of living units and E a product by 0 and 1 that puts each where it belongs. W' is what is
-/// gated, and a few channels instead of many are what its gradient reads; E is cheap beside a window of 3 x 3.
+/// A branch's last convolution has as many channels as the stream, also when all but a few of its own units are dead: it
+/// is then made of the living units' rows alone, and a node behind it puts each of their channels where it belongs, with
+/// zeros between them. A few channels instead of many are what is gated, and what the gradient is taken at.
 struct Narrowing {
   private(set) var graph: Graph
   private(set) var layers: [UnitLayer]
@@ -18,7 +18,7 @@ struct Narrowing {
     (self.graph, self.layers, self.blocks, self.units) = (graph, layers, blocks, units)
   }
 
-  /// Narrows every layer in which that saves operations.
+  /// Narrows every layer in which that is worth it.
   mutating func narrow(isAlive: (Int) -> Bool) throws(GraphError) {
     var nodes = graph.nodes
     var narrowed: [(layer: UnitLayer, living: [Int])] = []
@@ -54,9 +54,7 @@ struct Narrowing {
       convolution.groups == 1, !graph.outputs.contains(layer.value), graph.type(layer.value).elementType == .float32,
       node.inputs.dropFirst().allSatisfy({ graph.constants[$0] != nil })
     else { return false }
-    let weights = graph.shape(node.inputs[1])
-    let taps = weights.count(of: 1..<weights.rank)
-    return 4 * count * (taps + layer.count) <= 3 * layer.count * taps
+    return 8 * count <= 7 * layer.count
   }
 
   /// Puts every node of `placed` behind the one of that index, whose result is read from there.
@@ -91,14 +89,11 @@ extension Graph {
   /// Adds the node that puts the channels of `value` at `channels` among `count`, zeros elsewhere.
   fileprivate mutating func addPlaces(of value: ValueID, _ channels: [Int], among count: Int) throws(GraphError) -> Node
   {
-    let window = [Int](repeating: 1, count: shape(value).rank - 2)
-    let zeros = [Int](repeating: 0, count: window.count)
-    var elements = [Float](repeating: 0, count: count * channels.count)
-    for (position, channel) in channels.enumerated() { elements[channel * channels.count + position] = 1 }
-    let places = addConstant(
-      "\(self[value].name)/places", Tensor(elements, shape: Shape([count, channels.count] + window)))
-    let convolution = Convolution(strides: window, padsBegin: zeros, padsEnd: zeros, dilations: window)
-    _ = try add(.convolution(convolution), value, places, name: "\(self[value].name)/placed")
+    let indices = addConstant(
+      "\(self[value].name)/channels", Tensor(channels.map(Int64.init), shape: [channels.count]))
+    var placed = shape(value)
+    placed[1] = count
+    _ = try add(.gatherGradient(axis: 1, inputShape: placed), value, indices, name: "\(self[value].name)/placed")
     return nodes[nodes.count - 1]
   }
 }

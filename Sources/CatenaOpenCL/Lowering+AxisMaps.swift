@@ -2,8 +2,31 @@ import CatenaCompute
 import CatenaGraph
 import CatenaTensors
 
-/// Resizing and padding that repeats data: along each axis a sparse matrix, whose transpose is the gradient.
+/// Resizing, padding that repeats data, and elements with known indices: along each axis a sparse matrix, whose transpose
+/// is the gradient.
 extension Lowering {
+  /// Takes elements of the data's axis.
+  mutating func lowerGather(_ node: Node, axis: Int) {
+    guard let map = map(ofIndices: node.inputs[1], extent: graph.shape(node.inputs[0])[axis]) else {
+      return lowerComputedGather(node, axis: axis)
+    }
+    take(node, graph.shape(node.inputs[0]).dimensions.indices.map { $0 == axis ? map : nil })
+  }
+
+  /// Gives the gradients of taken elements back.
+  mutating func lowerGatherGradient(_ node: Node, data: Shape, axis: Int) {
+    guard let map = map(ofIndices: node.inputs[1], extent: data[axis])?.transposed(columns: data[axis]) else {
+      return lowerComputedGatherGradient(node, data: data, axis: axis)
+    }
+    sum(node, data.dimensions.indices.map { $0 == axis ? map : nil })
+  }
+
+  /// One row of constant indices.
+  private func map(ofIndices value: ValueID, extent: Int) -> AxisMap? {
+    guard let indices = graph.constants[value], indices.shape.rank == 1 else { return nil }
+    return AxisMap(taking: indices.integers.map { Int($0) + ($0 < 0 ? extent : 0) })
+  }
+
   mutating func lowerResize(_ node: Node, _ resize: Resize) {
     let shape = graph.shape(node.inputs[0])
     let maps = shape.dimensions.indices.map { resize.map(axis: $0, extent: shape[$0]) }

@@ -96,8 +96,8 @@ extension Lowering {
       targetOffset: zip(targetStrides, pad.begins).reduce(0) { $0 + $1.0 * max($1.1, 0) }, extents)
   }
 
-  /// Takes elements of the data's axis.
-  mutating func lowerGather(_ node: Node, axis: Int) {
+  /// Takes elements of the data's axis, with indices of any shape that may be computed.
+  mutating func lowerComputedGather(_ node: Node, axis: Int) {
     let data = node.inputs[0]
     let shape = graph.shape(data)
     let indices = absoluteIndices(node.inputs[1], extent: shape[axis])
@@ -121,8 +121,8 @@ extension Lowering {
       ], workItems: slot.elementCount)
   }
 
-  /// Gives the gradients of taken elements back.
-  mutating func lowerGatherGradient(_ node: Node, data: Shape, axis: Int) {
+  /// Gives the gradients of elements back that were taken so.
+  mutating func lowerComputedGatherGradient(_ node: Node, data: Shape, axis: Int) {
     let indices = absoluteIndices(node.inputs[1], extent: data[axis])
     let count = program.slots[indices.index].elementCount
     launch(

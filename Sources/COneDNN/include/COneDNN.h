@@ -258,6 +258,8 @@ typedef enum {
   CATENA_GREATER_OR_EQUAL, CATENA_AND, CATENA_OR, CATENA_XOR,
   // right == 0 ? 0 : left / right
   CATENA_DIVIDE_OR_ZERO,
+  // ReLU of a sum; what a sum and a ReLU behind it become.
+  CATENA_ADD_RELU,
   // Three operands
   CATENA_SELECT,
   // left * right + third
@@ -266,6 +268,14 @@ typedef enum {
 
 typedef enum { CATENA_READ, CATENA_WRITE, CATENA_SUM } catena_role;
 
+// Some channels of many, in ascending order: how an operand's innermost axis is read that has others than what is walked.
+typedef struct {
+  const int32_t *channels;
+  int64_t count;
+  // Whether memory has these channels alone and the others are zero; else memory has all, and these alone are walked.
+  bool is_placed;
+} catena_channel_map;
+
 typedef struct {
   void *data;
   catena_type type;
@@ -273,6 +283,9 @@ typedef struct {
   catena_role role;
   // Factor of a sum.
   float scale;
+  // Without channels where memory has those that are walked. Else the operand is read, f32 or bf16, the innermost axis has
+  // stride 0, and lanes are f32.
+  catena_channel_map map;
 } catena_operand;
 
 // Slots 0 ..< operand count are the operands, the rest are registers.
@@ -286,7 +299,7 @@ enum { CATENA_MAX_OPERANDS = 24, CATENA_MAX_REGISTERS = 12 };
 
 // One pass over memory: for every element the instructions, in order, on operands of the given strides (one row of
 // `rank` strides per operand). Lanes are i64 when `is_integer`, else f32. `scratch` holds `catena_elementwise_scratch`
-// bytes.
+// bytes. The arrays are copied.
 catena_status catena_add_elementwise(
   catena_program *program, int32_t rank, const int64_t *extents, int32_t operand_count,
   const catena_operand *operands, const int64_t *strides, int32_t instruction_count,

@@ -10,6 +10,14 @@ package struct AxisMap: Sendable, Hashable {
   /// The factor of each entry.
   package var weights: [Float] = []
 
+  /// An axis of nothing.
+  package init() {}
+
+  /// The elements with these indices.
+  package init(taking indices: [Int]) {
+    for index in indices { appendRow([(index, 1)]) }
+  }
+
   fileprivate mutating func appendRow(_ entries: [(column: Int, weight: Double)]) {
     for entry in entries where entry.weight != 0 {
       columns.append(Int32(entry.column))
