@@ -51,7 +51,7 @@ extension ChainExtractor {
       let isConstant = settings.variants == 0 && region.count <= planned.batch
       var memory: [MemoryPlan] = []
       if settings.draws > 0 {
-        let program = try GateSensitivity.program(network: planned, regions: 1).program
+        let program = try GateSensitivity.program(network: planned).program
         memory.append(try await backend.compile(program, options: options).memoryPlan)
       }
       for phase in settings.phases {

@@ -86,8 +86,7 @@ package struct ChainSearch {
     of whole: ChainNetwork, _ batches: RegionBatches, _ dense: [[[Float]]], _ progress: (ChainProgress) -> Void
   ) async throws -> [[Double]]? {
     guard settings.draws > 0 else { return nil }
-    let sensitivity = try await GateSensitivity(
-      network: whole, regions: batches.regionCount, backend: backend, options: options)
+    let sensitivity = try await GateSensitivity(network: whole, backend: backend, options: options)
     return try await sensitivity.information(of: batches, dense: dense, draws: settings.draws, seed: settings.seed) {
       progress(ChainProgress(stage: .preparing, completed: $0, total: settings.draws))
     }

@@ -40,7 +40,7 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   /// Draws from which the gates' sensitivities are estimated, whose order unit scores begin in; each takes about as long as a
   /// step. 0 for scores that begin alike, but see `sensitiveUnits`.
   public var draws: Int = 0
-  /// In a network of this many units or more scores begin in the order of sensitivities, from 16 draws, with a first
+  /// In a network of this many units or more scores begin in the order of sensitivities, from 4 draws, with a first
   /// temperature of 0.3 and at half of the units or less, where no draws are asked for: gates that begin alike scale all
   /// layers, and many layers so scaled are another network (see <doc:HowScoresBecomeChains>). Not above 0, for none.
   public var sensitiveUnits: Double = 10_000
@@ -180,7 +180,7 @@ public struct ChainSettings: Sendable, Hashable, Codable {
   package func fitted(toUnits units: Int) -> ChainSettings {
     var fitted = self
     if sensitiveUnits > 0, Double(units) >= sensitiveUnits, draws == 0 {
-      (fitted.draws, fitted.firstTemperature, fitted.firstSize) = (16, 0.3, 0.5)
+      (fitted.draws, fitted.firstTemperature, fitted.firstSize) = (4, 0.3, 0.5)
     }
     guard straightUnits > 0 else { return fitted }
     let straight = Int(Double(softSteps) * min(Double(units) / straightUnits, 1))

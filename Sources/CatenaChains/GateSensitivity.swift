@@ -10,8 +10,9 @@ import Foundation
 ///
 /// The divergence from the dense network is flat there, so that its gradient says nothing of any gate; F is its
 /// curvature (with the softened q, since a network that is sure of its class has next to no curvature either). The
-/// expectation is estimated from some draws, each one pass back: the samples of a region get random signs, under which
-/// the square of their summed gradients is, in the mean, the sum of their squares (Hutchinson's estimator).
+/// expectation is estimated from some draws of a class for every sample, each one pass back, in which every sample has
+/// gates of its own and so a gradient of its own. A sample's draws are spread over its q: its k-th of n is from the k-th n-th
+/// of the classes, one after the other.
 package struct GateSensitivity {
   /// By what logits are divided.
   private static let softness = 3.0
@@ -21,23 +22,23 @@ package struct GateSensitivity {
   private let direction: ValueID
   private let gradient: ValueID
 
-  /// Compiles the dense network for R regions, with the gradient of its gates.
-  package init(network: ChainNetwork, regions: Int, backend: any Backend, options: CompileOptions) async throws {
-    let (program, gated, direction, gradient) = try Self.program(network: network, regions: regions)
+  /// Compiles the dense network with the gradient of every sample's gates.
+  package init(network: ChainNetwork, backend: any Backend, options: CompileOptions) async throws {
+    let (program, gated, direction, gradient) = try Self.program(network: network)
     (self.gated, self.direction, self.gradient) = (gated, direction, gradient)
     executable = try await backend.compile(program, options: options)
-    let sites = network.sites
-    try await executable.write(Tensor(ones: [regions, sites.unitCount]), to: gated.scores)
+    try await executable.write(Tensor(ones: gated.graph.shape(gated.scores)), to: gated.scores)
     if let blocks = gated.blockScores {
-      try await executable.write(Tensor(ones: [regions, sites.blocks.count]), to: blocks)
+      try await executable.write(Tensor(ones: gated.graph.shape(blocks)), to: blocks)
     }
   }
 
   /// The program whose gradient is that of a linear function of the logits.
   static func program(
-    network: ChainNetwork, regions: Int
+    network: ChainNetwork
   ) throws -> (program: Program, gated: GatedGraph, direction: ValueID, gradient: ValueID) {
-    let gated = try network.graph.gated(network.sites, regions: regions, parametrization: .identity)
+    let samples = network.graph.shape(network.graph.inputs[0])[0]
+    let gated = try network.graph.gated(network.sites, regions: samples, parametrization: .identity)
     var graph = gated.graph
     let shape = graph.shape(graph.outputs[0])
     let table: Shape = [shape[0], shape.elementCount / shape[0]]
@@ -60,42 +61,43 @@ package struct GateSensitivity {
   ) async throws -> [[Double]] {
     // A generator for each region, so that a region gives the same alone and among others.
     var generators = dense.map { _ in SeededGenerator(seed: seed) }
-    var information = [[Double]](repeating: [], count: dense.count)
+    let none = [Double](repeating: 0, count: gated.sites.unitCount)
+    var information = [[Double]](repeating: none, count: dense.count)
     for draw in 0..<draws {
       let rows = dense.indices.map { region in
-        dense[region].map { Self.direction(ofLogits: $0, &generators[region]) }
+        dense[region].map { logits in
+          let quantile = (Double(draw) + generators[region].uniform()) / Double(draws)
+          return Self.direction(ofLogits: logits, quantile)
+        }
       }
-      var sums = [[Double]](repeating: [], count: dense.count)
       for (part, batch) in batches.batches(ofStep: 0).enumerated() {
         try await executable.write(batch.samples, to: gated.graph.inputs[0])
         try await executable.write(batches.table(of: rows, inPart: part), to: direction)
         try await executable.run(steps: 1)
-        for (region, gradients) in try await executable.read(gradient).rowsOfFloats().enumerated() {
-          sums[region].add(gradients.map(Double.init))
+        for (row, gradients) in try await executable.read(gradient).rowsOfFloats().enumerated() {
+          information[row * dense.count / batches.samplesPerRun].addSquares(of: gradients, factor: 1 / Double(draws))
         }
       }
-      for region in dense.indices { information[region].add(sums[region].map { $0 * $0 / Double(draws) }) }
       progress(draw + 1)
     }
     return information
   }
 
-  /// The gradient of log q_y with respect to the logits, y drawn from q, under a random sign.
-  private static func direction(ofLogits logits: [Float], _ generator: inout SeededGenerator) -> [Float] {
+  /// The gradient of log q_y with respect to the logits, y the class at this quantile of q.
+  private static func direction(ofLogits logits: [Float], _ quantile: Double) -> [Float] {
     let q = logProbabilities(logits.map { $0 / Float(softness) }).map { exp($0) }
-    var left = generator.uniform()
-    let sign = generator.uniform() < 0.5 ? -1.0 : 1.0
+    var left = quantile
     let drawn = q.indices.first { index in
       left -= q[index]
       return left < 0
     }
-    return q.indices.map { Float(sign * (($0 == drawn ?? q.count - 1 ? 1 : 0) - q[$0]) / softness) }
+    return q.indices.map { Float((($0 == drawn ?? q.count - 1 ? 1 : 0) - q[$0]) / softness) }
   }
 }
 
 extension [Double] {
-  fileprivate mutating func add(_ other: [Double]) {
-    self = isEmpty ? other : zip(self, other).map { $0 + $1 }
+  fileprivate mutating func addSquares(of numbers: [Float], factor: Double) {
+    for (index, number) in numbers.enumerated() { self[index] += factor * Double(number) * Double(number) }
   }
 }
 

@@ -26,7 +26,7 @@ struct SettingsTests {
   func sensitivities() {
     #expect(ChainSettings().fitted(toUnits: 9_999).draws == 0)
     let fitted = ChainSettings().fitted(toUnits: 10_000)
-    #expect(fitted.draws == 16)
+    #expect(fitted.draws == 4)
     #expect(fitted.firstTemperature == 0.3)
     #expect(fitted.firstSize == 0.5)
     let requests = [0.01, 0.05, 0.0625, 0.2, 0.6, 0.99]
