@@ -1,5 +1,5 @@
-// Operands that have some of the channels that are walked, or more: a branch with few channels read where it is added to
-// a residual stream with many, and the stream's gradient where the branch needs it.
+// Operands that have some of the channels that are walked, or more: a branch with few channels, read where it is added
+// to a residual stream with many, and the stream's gradient where the branch needs it.
 #include "elementwise.h"
 
 #if defined(__x86_64__)

@@ -420,35 +420,6 @@ static bool make_maps(int32_t operand_count, const catena_operand *operands, cat
 
 // MARK: What instructions do where numbers lie
 
-static bool reads(const catena_instruction *instruction, int32_t slot) {
-  bool has_right = catena_reads_two(instruction->operation), has_third = instruction->operation >= CATENA_SELECT;
-  return instruction->left == slot || (has_right && instruction->right == slot)
-    || (has_third && instruction->third == slot);
-}
-
-// Whether nothing reads a slot behind the instruction `last` before it is written again.
-static bool is_dead(const elementwise_step *step, int32_t slot, int32_t last) {
-  for (int32_t i = last + 1; i < step->instruction_count; i++) {
-    if (reads(&step->instructions[i], slot)) return false;
-    if (step->instructions[i].destination == slot) return true;
-  }
-  return true;
-}
-
-// A sum in a register and its ReLU become one instruction.
-static void join_sums(elementwise_step *step) {
-  for (int32_t i = 0; i + 1 < step->instruction_count; i++) {
-    catena_instruction *sum = &step->instructions[i], *next = sum + 1;
-    bool is_sum = sum->operation == CATENA_ADD && sum->destination >= step->walk.operand_count;
-    if (!is_sum || next->operation != CATENA_RELU || next->left != sum->destination) continue;
-    if (next->destination != sum->destination && !is_dead(step, sum->destination, i + 1)) continue;
-    sum->operation = CATENA_ADD_RELU;
-    sum->destination = next->destination;
-    step->instruction_count -= 1;
-    memmove(next, next + 1, (size_t)(step->instruction_count - i - 1) * sizeof(catena_instruction));
-  }
-}
-
 // Whether every instruction that has an operand can have it as bf16 in memory, rows one behind the other.
 static bool can_be_narrow(const elementwise_step *step, int32_t operand) {
   const catena_operand *memory = &step->walk.operands[operand];
@@ -458,7 +429,7 @@ static bool can_be_narrow(const elementwise_step *step, int32_t operand) {
   if (step->walk.strides[operand][inner] != 1 || !follows) return false;
   for (int32_t i = 0; i < step->instruction_count; i++) {
     const catena_instruction *instruction = &step->instructions[i];
-    bool is_read = reads(instruction, operand), is_written = instruction->destination == operand;
+    bool is_read = catena_reads(instruction, operand), is_written = instruction->destination == operand;
     // Whoever reads a result reads it unrounded.
     if (is_read && memory->role == CATENA_WRITE) return false;
     if ((is_read || is_written) && !catena_is_narrow_possible(instruction->operation)) return false;
@@ -513,10 +484,11 @@ catena_status catena_add_elementwise(
   }
   step->narrow = narrow;
   if (!is_integer) {
-    join_sums(step);
+    step->instruction_count = catena_join_sums(operand_count, instruction_count, copy);
     find_narrow(step);
   }
-  step->is_gate_pass = !is_integer && catena_find_gate_pass(&step->walk, step->instruction_count, copy, &step->gate_pass);
+  step->is_gate_pass =
+    !is_integer && catena_find_gate_pass(&step->walk, step->instruction_count, copy, &step->gate_pass);
   step->active = scratch;
   step->partials = scratch == NULL ? NULL : (double *)((char *)scratch + SCRATCH_HEADER);
   return catena_success;

@@ -76,6 +76,11 @@ void catena_load_channels(
   const catena_channels *map, catena_type type, const void *source, int64_t stride, int64_t first, int64_t rows,
   int64_t length, float *lanes);
 
+// Whether an instruction reads a slot.
+bool catena_reads(const catena_instruction *instruction, int32_t slot);
+// Makes one of every sum in a register and its ReLU. Returns how many instructions are left.
+int32_t catena_join_sums(int32_t operand_count, int32_t count, catena_instruction *instructions);
+
 // Which of an instruction's numbers are bf16 in memory instead of lanes.
 typedef struct {
   bool left, right, destination;

@@ -1,6 +1,7 @@
 // Gates and their gradients in one loop: the passes that every step makes between its convolutions. Instruction by
 // instruction they take up to three times as long, since their numbers do not stay in registers then.
 #include "elementwise.h"
+#include "panels.h"
 
 enum { NONE = -1 };
 
@@ -103,55 +104,112 @@ bool catena_find_gate_pass(
 
 // MARK: Running it
 
-CATENA_INLINE float masked(float gradient, float value, bool is_nonzero) {
-  return value > 0 || (is_nonzero && !(value == 0)) ? gradient : 0.0f;
+CATENA_INLINE vector masked(vector gradient, vector value, bool is_nonzero) {
+  bit_vector lets = is_nonzero ? ~(bit_vector)(value == 0) : (bit_vector)(value > 0);
+  return (vector)((bit_vector)gradient & lets);
 }
 
-// What is known when this is compiled decides what the loop does.
-CATENA_INLINE void loop(
-  const catena_gate_pass *pass, void *const *slots, const float *const *gates, float *const *sums, int64_t count,
-  bool is_source_narrow, bool is_narrow, bool masks, bool keeps, bool masks_behind, int32_t branches
-) {
-  const void *source = slots[pass->source], *mask = masks ? slots[pass->mask.operand] : NULL;
-  const void *behind = masks_behind ? slots[pass->gates[0].mask.operand] : NULL;
-  const void *first_data = slots[pass->sums[0].data], *second_data = branches > 1 ? slots[pass->sums[1].data] : NULL;
-  void *kept = keeps ? slots[pass->kept] : NULL, *first = slots[pass->gates[0].result];
-  void *second = branches > 1 ? slots[pass->gates[1].result] : NULL;
-  const float *first_gate = gates[0], *second_gate = gates[1];
-  float *first_sum = sums[0], *second_sum = sums[1];
-  bool is_nonzero = pass->mask.is_nonzero, is_nonzero_behind = pass->gates[0].mask.is_nonzero;
-#pragma clang loop vectorize(assume_safety) interleave(enable)
-  for (int64_t i = 0; i < count; i++) {
-    float gradient = catena_element(source, i, is_source_narrow);
-    if (masks) gradient = masked(gradient, catena_element(mask, i, is_narrow), is_nonzero);
-    if (keeps) catena_put_element(kept, i, is_narrow, gradient);
-    first_sum[i] += gradient * catena_element(first_data, i, is_narrow);
-    float gated = gradient * first_gate[i];
-    if (masks_behind) gated = masked(gated, catena_element(behind, i, is_narrow), is_nonzero_behind);
-    catena_put_element(first, i, is_narrow, gated);
-    if (branches > 1) {
-      second_sum[i] += gradient * catena_element(second_data, i, is_narrow);
-      catena_put_element(second, i, is_narrow, gradient * second_gate[i]);
+// What a pass does; known when the loop is compiled.
+typedef struct {
+  bool is_source_narrow, is_narrow, masks, keeps, masks_behind;
+  int32_t branches;
+  bool rounds;
+} gate_form;
+
+typedef struct {
+  const void *source, *mask, *behind, *data[CATENA_MOST_GATES];
+  const float *gates[CATENA_MOST_GATES];
+  void *kept, *results[CATENA_MOST_GATES];
+  float *sums[CATENA_MOST_GATES];
+  bool is_nonzero, is_nonzero_behind;
+} gate_streams;
+
+// What some elements become.
+typedef struct {
+  vector kept, gated[CATENA_MOST_GATES], products[CATENA_MOST_GATES];
+} gate_part;
+
+// Of the elements from number `i` on, as many as there are lanes.
+CATENA_INLINE gate_part part_at(gate_streams at, gate_form form, int64_t i, int64_t lanes) {
+  gate_part part;
+  part.kept = load_lanes_from(at.source, i, form.is_source_narrow, lanes);
+  if (form.masks) {
+    part.kept = masked(part.kept, load_lanes_from(at.mask, i, form.is_narrow, lanes), at.is_nonzero);
+  }
+  UNROLL for (int32_t branch = 0; branch < form.branches; branch++) {
+    part.products[branch] = part.kept * load_lanes_from(at.data[branch], i, form.is_narrow, lanes);
+    vector gated = part.kept * load_lanes_from(at.gates[branch], i, false, lanes);
+    if (form.masks_behind) {
+      gated = masked(gated, load_lanes_from(at.behind, i, form.is_narrow, lanes), at.is_nonzero_behind);
     }
+    part.gated[branch] = gated;
+  }
+  return part;
+}
+
+CATENA_INLINE void finish(gate_streams at, gate_form form, gate_part part, int64_t i, int64_t lanes) {
+  if (form.keeps) store_lanes_to(at.kept, i, part.kept, form.is_narrow, form.rounds, lanes);
+  UNROLL for (int32_t branch = 0; branch < form.branches; branch++) {
+    vector sum = load_lanes_from(at.sums[branch], i, false, lanes) + part.products[branch];
+    store_lanes_to(at.sums[branch], i, sum, false, false, lanes);
+    store_lanes_to(at.results[branch], i, part.gated[branch], form.is_narrow, form.rounds, lanes);
   }
 }
 
-#define RUN(MASKS, KEEPS, BEHIND, BRANCHES) \
-  return pass->is_narrow ? loop(pass, slots, gates, sums, count, true, true, MASKS, KEEPS, BEHIND, BRANCHES) \
-                         : loop(pass, slots, gates, sums, count, false, false, MASKS, KEEPS, BEHIND, BRANCHES)
+// The last elements are a whole vector, too, part of it the same as the one before: read before anything is written,
+// since results may take the place of what is read, and added up once.
+CATENA_INLINE void loop(gate_streams at, int64_t count, gate_form form) {
+  if (count < LANES) return finish(at, form, part_at(at, form, 0, count), 0, count);
+  gate_part last = part_at(at, form, count - LANES, LANES);
+  int64_t i = 0;
+  for (; i + LANES <= count; i += LANES) finish(at, form, part_at(at, form, i, LANES), i, LANES);
+  if (i == count) return;
+  bit_vector are_new = (bit_vector)(lane_numbers >= (uint32_t)(i + LANES - count));
+  UNROLL for (int32_t branch = 0; branch < form.branches; branch++) {
+    last.products[branch] = (vector)((bit_vector)last.products[branch] & are_new);
+  }
+  finish(at, form, last, count - LANES, LANES);
+}
+
+#define RUN(IS_SOURCE_NARROW, MASKS, KEEPS, BEHIND, BRANCHES) \
+  return loop(at, count, (gate_form){IS_SOURCE_NARROW, is_narrow, MASKS, KEEPS, BEHIND, BRANCHES, rounds})
+
+CATENA_INLINE void run(const catena_gate_pass *pass, gate_streams at, int64_t count, bool is_narrow, bool rounds) {
+  bool keeps = pass->kept != NONE;
+  if (pass->is_source_mapped) RUN(false, false, false, false, 1);
+  if (pass->gates[0].mask.operand != NONE) RUN(is_narrow, false, false, true, 1);
+  if (pass->mask.operand == NONE) RUN(is_narrow, false, false, false, 1);
+  if (pass->gate_count == 1 && keeps) RUN(is_narrow, true, true, false, 1);
+  if (pass->gate_count == 1) RUN(is_narrow, true, false, false, 1);
+  if (keeps) RUN(is_narrow, true, true, false, 2);
+  RUN(is_narrow, true, false, false, 2);
+}
 
 CATENA_VECTORISED
+static void run_lanes(const catena_gate_pass *pass, const gate_streams *at, int64_t count) {
+  pass->is_narrow ? run(pass, *at, count, true, false) : run(pass, *at, count, false, false);
+}
+
+CATENA_ROUNDING
+static void run_rounding(const catena_gate_pass *pass, const gate_streams *at, int64_t count) {
+  run(pass, *at, count, true, true);
+}
+
 void catena_run_gate_pass(
   const catena_gate_pass *pass, void *const *slots, const float *const *gates, float *const *sums, int64_t count
 ) {
-  bool keeps = pass->kept != NONE;
-  if (pass->is_source_mapped && pass->is_narrow) {
-    return loop(pass, slots, gates, sums, count, false, true, false, false, false, 1);
+  gate_streams at = {.source = slots[pass->source], .is_nonzero = pass->mask.is_nonzero};
+  if (pass->mask.operand != NONE) at.mask = slots[pass->mask.operand];
+  if (pass->kept != NONE) at.kept = slots[pass->kept];
+  if (pass->gates[0].mask.operand != NONE) {
+    at.behind = slots[pass->gates[0].mask.operand];
+    at.is_nonzero_behind = pass->gates[0].mask.is_nonzero;
   }
-  if (pass->gates[0].mask.operand != NONE) RUN(false, false, true, 1);
-  if (pass->mask.operand == NONE) RUN(false, false, false, 1);
-  if (pass->gate_count == 1 && keeps) RUN(true, true, false, 1);
-  if (pass->gate_count == 1) RUN(true, false, false, 1);
-  if (keeps) RUN(true, true, false, 2);
-  RUN(true, false, false, 2);
+  for (int32_t branch = 0; branch < pass->gate_count; branch++) {
+    at.data[branch] = slots[pass->sums[branch].data];
+    at.results[branch] = slots[pass->gates[branch].result];
+    at.gates[branch] = gates[branch];
+    at.sums[branch] = sums[branch];
+  }
+  pass->is_narrow && catena_can_round() ? run_rounding(pass, &at, count) : run_lanes(pass, &at, count);
 }

@@ -82,13 +82,21 @@ CATENA_INLINE vector load_lanes(const float *from, int64_t lanes) {
 // bf16 in memory: the upper halves of numbers in f32.
 typedef uint32_t bit_vector __attribute__((vector_size(LANES * sizeof(uint32_t))));
 typedef uint16_t half_vector __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(sizeof(uint16_t))));
+typedef __bf16 bfloat16_vector __attribute__((vector_size(LANES * sizeof(uint16_t)), aligned(sizeof(uint16_t))));
+
+static const bit_vector lane_numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
 
 CATENA_INLINE vector load_bfloat16(const uint16_t *from) {
   return (vector)(__builtin_convertvector(*(const half_vector *)from, bit_vector) << 16);
 }
 
-// Nearest, ties to even; a NaN stays one.
-CATENA_INLINE void store_bfloat16(uint16_t *to, vector value) {
+// Nearest, ties to even; a NaN stays one. `rounds`: whether this is compiled for a processor that does so itself (where
+// numbers below 2^-126 become 0).
+CATENA_INLINE void store_bfloat16(uint16_t *to, vector value, bool rounds) {
+  if (rounds) {
+    *(bfloat16_vector *)to = __builtin_convertvector(value, bfloat16_vector);
+    return;
+  }
   bit_vector bits = (bit_vector)value, is_number = (bit_vector)(value == value);
   bit_vector rounded = bits + 0x7fff + ((bits >> 16) & 1);
   bits = ((rounded & is_number) | ((bits | 0x00400000) & ~is_number)) >> 16;
@@ -100,9 +108,9 @@ CATENA_INLINE vector load_from(const void *image, int64_t index, bool is_bfloat1
   return is_bfloat16 ? load_bfloat16((const uint16_t *)image + index) : load((const float *)image + index);
 }
 
-CATENA_INLINE void store_to(void *image, int64_t index, vector value, bool is_bfloat16) {
+CATENA_INLINE void store_to(void *image, int64_t index, vector value, bool is_bfloat16, bool rounds) {
   if (is_bfloat16) {
-    store_bfloat16((uint16_t *)image + index, value);
+    store_bfloat16((uint16_t *)image + index, value, rounds);
   } else {
     store((float *)image + index, value);
   }
@@ -117,12 +125,14 @@ CATENA_INLINE vector load_lanes_from(const void *image, int64_t index, bool is_b
   return load_bfloat16(values);
 }
 
-CATENA_INLINE void store_lanes_to(void *image, int64_t index, vector value, bool is_bfloat16, int64_t lanes) {
+CATENA_INLINE void store_lanes_to(
+  void *image, int64_t index, vector value, bool is_bfloat16, bool rounds, int64_t lanes
+) {
   if (lanes == LANES) {
-    store_to(image, index, value, is_bfloat16);
+    store_to(image, index, value, is_bfloat16, rounds);
   } else if (is_bfloat16) {
     uint16_t values[LANES];
-    store_bfloat16(values, value);
+    store_bfloat16(values, value, rounds);
     memcpy((uint16_t *)image + index, values, (size_t)lanes * sizeof(uint16_t));
   } else {
     store_part((float *)image + index, value, lanes);

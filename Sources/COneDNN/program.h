@@ -10,10 +10,22 @@
 // Compiled once per instruction set; the best that the processor has is taken at load time.
 #if defined(__x86_64__)
 #define CATENA_VECTORISED __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+// For the best of them, if it rounds to bf16 by one instruction.
+#define CATENA_ROUNDING __attribute__((target("arch=x86-64-v4,avx512bf16")))
 #else
 #define CATENA_VECTORISED
+#define CATENA_ROUNDING
 #endif
 #define CATENA_INLINE static inline __attribute__((always_inline))
+
+// Whether functions that are compiled so may be called.
+CATENA_INLINE bool catena_can_round(void) {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("x86-64-v4") && __builtin_cpu_supports("avx512bf16");
+#else
+  return false;
+#endif
+}
 
 typedef catena_status (*catena_step_function)(const void *arguments);
 

@@ -279,7 +279,8 @@ CATENA_INLINE void post_process(
 }
 
 CATENA_INLINE void transform_tile(
-  const winograd_step *step, const tile_part *part, bool is_whole, bool is_bfloat16, const float *from, int64_t channel
+  const winograd_step *step, const tile_part *part, bool is_whole, bool is_bfloat16, bool rounds, const float *from,
+  int64_t channel
 ) {
   // Read once: what is stored might be the step for all the compiler knows.
   void *destination = step->at.destination;
@@ -300,16 +301,16 @@ CATENA_INLINE void transform_tile(
     UNROLL for (int32_t j = 0; j < TILE; j++) {
       vector result = results[i * TILE + j];
       if (is_whole) {
-        store_to(destination, INDEX_OF(i, j), result, is_bfloat16);
+        store_to(destination, INDEX_OF(i, j), result, is_bfloat16, rounds);
       } else if (i < part->rows && j < part->columns) {
-        store_lanes_to(destination, INDEX_OF(i, j), result, is_bfloat16, part->lanes);
+        store_lanes_to(destination, INDEX_OF(i, j), result, is_bfloat16, rounds, part->lanes);
       }
     }
   }
 }
 
 CATENA_INLINE void transform_products(
-  const winograd_step *step, tile_place place, const float *from, bool is_bfloat16
+  const winograd_step *step, tile_place place, const float *from, bool is_bfloat16, bool rounds
 ) {
   const catena_winograd *problem = &step->problem;
   int64_t channels = problem->destination_channels, width = problem->destination_width;
@@ -324,9 +325,9 @@ CATENA_INLINE void transform_products(
   for (int64_t channel = 0; channel < channels; channel += LANES) {
     part.lanes = catena_minimum(channels - channel, LANES);
     if (is_whole && part.lanes == LANES) {
-      transform_tile(step, &part, true, is_bfloat16, from, channel);
+      transform_tile(step, &part, true, is_bfloat16, rounds, from, channel);
     } else {
-      transform_tile(step, &part, false, is_bfloat16, from, channel);
+      transform_tile(step, &part, false, is_bfloat16, rounds, from, channel);
     }
     part.offset += LANES;
     from += VECTOR_STRIDE;
@@ -390,8 +391,7 @@ CATENA_INLINE int64_t offset_of(int64_t tile, int64_t channels) {
 
 // MARK: Step
 
-CATENA_VECTORISED
-static void run_blocks(const winograd_step *step, catena_range share, float *sources) {
+CATENA_INLINE void blocks(const winograd_step *step, catena_range share, float *sources, bool rounds) {
   int64_t depth = step->depth, columns = step->columns, channels = step->problem.source_channels;
   float *products = step->products_replace ? sources : sources + rounded_up(step->block_tiles, GROUP) * POINTS * depth;
   int64_t product_depth = step->products_replace ? depth : columns;
@@ -421,17 +421,32 @@ static void run_blocks(const winograd_step *step, catena_range share, float *sou
     for (int64_t tile = 0; tile < count; tile++, place = place_behind(step, place)) {
       const float *from = products + offset_of(tile, product_depth);
       if (step->problem.writes_bfloat16) {
-        transform_products(step, place, from, true);
+        transform_products(step, place, from, true, rounds);
       } else {
-        transform_products(step, place, from, false);
+        transform_products(step, place, from, false, false);
       }
     }
   }
 }
 
+CATENA_VECTORISED
+static void run_blocks(const winograd_step *step, catena_range share, float *sources) {
+  blocks(step, share, sources, false);
+}
+
+CATENA_ROUNDING
+static void run_rounding_blocks(const winograd_step *step, catena_range share, float *sources) {
+  blocks(step, share, sources, true);
+}
+
 static void run_share(void *arguments) {
   const winograd_step *step = arguments;
-  run_blocks(step, catena_share(step->blocks), step->scratch + catena_thread() * step->floats_per_thread);
+  float *sources = step->scratch + catena_thread() * step->floats_per_thread;
+  if (step->problem.writes_bfloat16 && catena_can_round()) {
+    run_rounding_blocks(step, catena_share(step->blocks), sources);
+  } else {
+    run_blocks(step, catena_share(step->blocks), sources);
+  }
 }
 
 static catena_status run_winograd(const void *arguments) {
