@@ -7,13 +7,11 @@ typedef struct {
   int32_t instruction_count, slot_count;
   bool is_integer, is_gate_pass;
   catena_instruction *instructions;
-  // Of each instruction, and the operands that they read or write as bf16 where it lies.
+  // Of each instruction, NULL where none is; and, as bits, the operands that they read or write as bf16 where it lies.
   catena_narrow *narrow;
-  bool is_narrow[CATENA_MAX_OPERANDS];
+  uint32_t narrow_operands;
   // Whether every operand is used where it lies, by one instruction: blocks may then be longer than lanes.
   bool is_stream;
-  // Of operands that have them.
-  catena_channels *maps[CATENA_MAX_OPERANDS];
   catena_gate_pass gate_pass;
   // A block is `rows` rows of `row_length` elements: a piece of one row, or several whole rows.
   int64_t rows, row_length, row_blocks, pieces, units, elements;
@@ -115,14 +113,16 @@ static int64_t row_stride(const elementwise_step *step, int32_t operand) {
   return step->walk.rank > 1 ? step->walk.strides[operand][step->walk.rank - 2] : 0;
 }
 
-static bool is_mapped(const elementwise_step *step, int32_t operand) {
-  return step->maps[operand] != NULL;
+static_assert(CATENA_MAX_OPERANDS <= 32, "operands are bits");
+
+static bool is_narrow(const elementwise_step *step, int32_t operand) {
+  return operand < step->walk.operand_count && (step->narrow_operands >> operand & 1) != 0;
 }
 
 // Whether a block of the operand lies in memory as the instructions need it.
 static bool is_direct(const elementwise_step *step, int32_t operand, const block *at) {
-  if (step->is_narrow[operand]) return true;
-  if (is_mapped(step, operand)) return false;
+  if (is_narrow(step, operand)) return true;
+  if (catena_is_mapped(&step->walk, operand)) return false;
   bool is_lane_type = step->walk.operands[operand].type == (step->is_integer ? CATENA_I64 : CATENA_F32);
   return is_lane_type && step->walk.operands[operand].role != CATENA_SUM
     && (step->walk.strides[operand][step->walk.rank - 1] == 1 || at->length == 1)
@@ -255,7 +255,7 @@ static bool is_held(loaded *held, loaded now) {
 
 static void load_mapped(const elementwise_step *step, int32_t operand, const block *at, float *lanes) {
   catena_load_channels(
-    step->maps[operand], step->walk.operands[operand].type, address(step, operand, at), row_stride(step, operand),
+    step->walk.maps[operand], step->walk.operands[operand].type, address(step, operand, at), row_stride(step, operand),
     at->first, at->rows, at->length, lanes);
 }
 
@@ -269,7 +269,7 @@ static void run_block(
     if (slot >= step->walk.operand_count) continue;
     if (is_direct(step, slot, at)) {
       slots[slot] = address(step, slot, at);
-    } else if (is_mapped(step, slot)) {
+    } else if (catena_is_mapped(&step->walk, slot)) {
       load_mapped(step, slot, at, slots[slot]);
     } else if (step->walk.operands[slot].role == CATENA_READ) {
       if (!is_held(&held[slot], (loaded){at->offsets[slot], at->rows, at->length})) load(step, slot, at, slots[slot]);
@@ -278,7 +278,7 @@ static void run_block(
   for (int32_t i = 0; i < step->instruction_count; i++) {
     if (step->is_integer) {
       catena_execute_integer(&step->instructions[i], count, (int64_t *const *)slots);
-    } else if (step->narrow[i].left || step->narrow[i].right || step->narrow[i].destination) {
+    } else if (step->narrow != NULL && catena_is_narrow(step->narrow[i])) {
       catena_execute_narrow(&step->instructions[i], step->narrow[i], count, slots);
     } else {
       catena_execute_float(&step->instructions[i], count, (float *const *)slots);
@@ -405,15 +405,19 @@ static void release_elementwise(void *arguments) {
   elementwise_step *step = arguments;
   free(step->instructions);
   free(step->narrow);
-  for (int32_t i = 0; i < step->walk.operand_count; i++) free(step->maps[i]);
+  for (int32_t i = 0; step->walk.maps != NULL && i < step->walk.operand_count; i++) free(step->walk.maps[i]);
+  free(step->walk.maps);
 }
 
-// The maps of all operands; false without memory.
-static bool make_maps(int32_t operand_count, const catena_operand *operands, catena_channels **maps) {
-  for (int32_t i = 0; i < operand_count; i++) {
-    if (operands[i].map.channels == NULL) continue;
-    maps[i] = catena_channels_create(&operands[i].map);
-    if (maps[i] == NULL) return false;
+// Fills in the maps of all operands; false without memory.
+static bool make_maps(elementwise_step *step, const catena_channel_map *maps) {
+  if (maps == NULL) return true;
+  step->walk.maps = calloc((size_t)step->walk.operand_count, sizeof(catena_channels *));
+  if (step->walk.maps == NULL) return false;
+  for (int32_t i = 0; i < step->walk.operand_count; i++) {
+    if (maps[i].channels == NULL) continue;
+    step->walk.maps[i] = catena_channels_create(&maps[i]);
+    if (step->walk.maps[i] == NULL) return false;
   }
   return true;
 }
@@ -425,7 +429,7 @@ static bool can_be_narrow(const elementwise_step *step, int32_t operand) {
   const catena_operand *memory = &step->walk.operands[operand];
   int32_t inner = step->walk.rank - 1;
   bool follows = step->rows == 1 || row_stride(step, operand) == step->walk.extents[inner];
-  if (memory->type != CATENA_BF16 || is_mapped(step, operand)) return false;
+  if (memory->type != CATENA_BF16 || catena_is_mapped(&step->walk, operand)) return false;
   if (step->walk.strides[operand][inner] != 1 || !follows) return false;
   for (int32_t i = 0; i < step->instruction_count; i++) {
     const catena_instruction *instruction = &step->instructions[i];
@@ -437,43 +441,42 @@ static bool can_be_narrow(const elementwise_step *step, int32_t operand) {
   return true;
 }
 
-static void find_narrow(elementwise_step *step) {
-  for (int32_t i = 0; i < step->walk.operand_count; i++) step->is_narrow[i] = can_be_narrow(step, i);
-  for (int32_t i = 0; i < step->instruction_count; i++) {
-    const catena_instruction *instruction = &step->instructions[i];
-    int32_t left = instruction->left, right = instruction->right, result = instruction->destination;
-    int32_t operands = step->walk.operand_count;
-    step->narrow[i] = (catena_narrow){
-      left < operands && step->is_narrow[left],
-      catena_reads_two(instruction->operation) && right < operands && step->is_narrow[right],
-      result < operands && step->is_narrow[result],
-    };
+// Finds what is done on bf16 where it lies; false without memory.
+static bool find_narrow(elementwise_step *step) {
+  for (int32_t i = 0; i < step->walk.operand_count; i++) {
+    if (can_be_narrow(step, i)) step->narrow_operands |= 1u << i;
+  }
+  if (step->narrow_operands != 0) {
+    step->narrow = calloc((size_t)step->instruction_count, sizeof(catena_narrow));
+    if (step->narrow == NULL) return false;
+    for (int32_t i = 0; i < step->instruction_count; i++) {
+      const catena_instruction *instruction = &step->instructions[i];
+      bool reads_two = catena_reads_two(instruction->operation);
+      step->narrow[i] = (catena_narrow){
+        is_narrow(step, instruction->left), reads_two && is_narrow(step, instruction->right),
+        is_narrow(step, instruction->destination)};
+    }
   }
   step->is_stream = step->walk.rank == 1 && step->instruction_count == 1;
   block all = {.rows = 1, .length = step->walk.extents[0]};
   for (int32_t i = 0; i < step->walk.operand_count; i++) step->is_stream &= is_direct(step, i, &all);
   if (step->is_stream) plan_blocks(step);
+  return true;
 }
 
 catena_status catena_add_elementwise(
   catena_program *program, int32_t rank, const int64_t *extents, int32_t operand_count,
-  const catena_operand *operands, const int64_t *strides, int32_t instruction_count,
+  const catena_operand *operands, const int64_t *strides, const catena_channel_map *maps, int32_t instruction_count,
   const catena_instruction *instructions, bool is_integer, int32_t threads, void *scratch
 ) {
+  const catena_status no_memory = {1, "malloc"};
   size_t bytes = (size_t)instruction_count * sizeof(catena_instruction);
   catena_instruction *copy = malloc(bytes);
-  catena_channels *maps[CATENA_MAX_OPERANDS] = {NULL};
-  catena_narrow *narrow = calloc((size_t)instruction_count, sizeof(catena_narrow));
-  if (copy == NULL || narrow == NULL || !make_maps(operand_count, operands, maps)) {
-    free(copy);
-    free(narrow);
-    for (int32_t i = 0; i < operand_count; i++) free(maps[i]);
-    return (catena_status){1, "malloc"};
-  }
+  if (copy == NULL) return no_memory;
   memcpy(copy, instructions, bytes);
+  // From here on what the step has is given back with the program, whatever fails.
   elementwise_step *step = catena_add_step(program, run_elementwise, sizeof(elementwise_step), release_elementwise);
   prepare(step, rank, extents, operand_count, operands, strides, threads);
-  memcpy(step->maps, maps, sizeof maps);
   step->instructions = copy;
   step->instruction_count = instruction_count;
   step->is_integer = is_integer;
@@ -482,13 +485,12 @@ catena_status catena_add_elementwise(
     int32_t slots = copy[i].destination + 1;
     if (slots > step->slot_count) step->slot_count = slots;
   }
-  step->narrow = narrow;
+  if (!make_maps(step, maps)) return no_memory;
   if (!is_integer) {
     step->instruction_count = catena_join_sums(operand_count, instruction_count, copy);
-    find_narrow(step);
+    if (!find_narrow(step)) return no_memory;
+    step->is_gate_pass = catena_find_gate_pass(&step->walk, step->instruction_count, copy, &step->gate_pass);
   }
-  step->is_gate_pass =
-    !is_integer && catena_find_gate_pass(&step->walk, step->instruction_count, copy, &step->gate_pass);
   step->active = scratch;
   step->partials = scratch == NULL ? NULL : (double *)((char *)scratch + SCRATCH_HEADER);
   return catena_success;

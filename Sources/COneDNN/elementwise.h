@@ -7,13 +7,34 @@
 // written behind a block's.
 enum { CATENA_BLOCK = 512, CATENA_LANES = 16 };
 
+// Channels of the side that has more, side by side: how many of a map's are before them, which of them are, and as many
+// bits from the first on.
+typedef struct {
+  int32_t before;
+  uint16_t mask, first;
+} catena_channel_vector;
+
+// A channel map as vectors use it.
+typedef struct {
+  int64_t count, vectors;
+  const int32_t *channels;
+  const catena_channel_vector *vector;
+  bool is_placed;
+} catena_channels;
+
 // What a pass walks: an element of every operand at a time.
 typedef struct {
   int32_t rank, operand_count;
   int64_t extents[CATENA_MAX_RANK];
   catena_operand operands[CATENA_MAX_OPERANDS];
   int64_t strides[CATENA_MAX_OPERANDS][CATENA_MAX_RANK];
+  // NULL, or one for every operand, NULL where memory has the channels that are walked.
+  catena_channels **maps;
 } catena_walk;
+
+CATENA_INLINE bool catena_is_mapped(const catena_walk *walk, int32_t operand) {
+  return walk->maps != NULL && walk->maps[operand] != NULL;
+}
 
 // Where a gradient goes on: where an operand is above 0, or where it is not 0.
 typedef struct {
@@ -53,21 +74,6 @@ bool catena_find_gate_pass(
 void catena_run_gate_pass(
   const catena_gate_pass *pass, void *const *slots, const float *const *gates, float *const *sums, int64_t count);
 
-// Channels of the side that has more, side by side: how many of a map's are before them, which of them are, and as many
-// bits from the first on.
-typedef struct {
-  int32_t before;
-  uint16_t mask, first;
-} catena_channel_vector;
-
-// A channel map as vectors use it.
-typedef struct {
-  int64_t count, vectors;
-  const int32_t *channels;
-  const catena_channel_vector *vector;
-  bool is_placed;
-} catena_channels;
-
 // NULL without memory; to be freed.
 catena_channels *catena_channels_create(const catena_channel_map *map);
 // Reads `rows` rows of `length` channels from the walk's channel `first` on, a multiple of a vector's lanes; memory's
@@ -85,6 +91,8 @@ int32_t catena_join_sums(int32_t operand_count, int32_t count, catena_instructio
 typedef struct {
   bool left, right, destination;
 } catena_narrow;
+
+CATENA_INLINE bool catena_is_narrow(catena_narrow narrow) { return narrow.left || narrow.right || narrow.destination; }
 
 CATENA_INLINE bool catena_reads_two(catena_operation operation) { return operation >= CATENA_RELU_GRADIENT; }
 

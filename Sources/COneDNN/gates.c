@@ -82,7 +82,7 @@ bool catena_find_gate_pass(
   catena_type type = pass->source < walk->operand_count ? walk->operands[pass->source].type : CATENA_BOOL;
   if (type != CATENA_F32 && type != CATENA_BF16) return false;
   pass->is_narrow = type == CATENA_BF16;
-  pass->is_source_mapped = walk->operands[pass->source].map.channels != NULL;
+  pass->is_source_mapped = catena_is_mapped(walk, pass->source);
   // Gradients that are gathered are so where a branch ends, behind whatever masks them.
   if (pass->is_source_mapped && (pass->mask.operand != NONE || is_masked_behind)) return false;
   int32_t read[3 + CATENA_MOST_GATES] = {pass->source, pass->mask.operand, pass->gates[0].mask.operand};

@@ -112,10 +112,10 @@ struct ElementwiseProgram {
   func bind(_ binder: Binder) throws(ComputeError) {
     let (extents, strides) = walk
     let instructions = compactedInstructions()
-    let status = channels.withUnsafeBufferPointer { channels in
+    let status = withChannelMaps { maps in
       catena_add_elementwise(
         binder.program, Int32(extents.count), extents, Int32(operands.count),
-        kernelOperands(channels) { binder.pointer($0) }, strides, Int32(instructions.count), instructions, isInteger,
+        kernelOperands { binder.pointer($0) }, strides, maps, Int32(instructions.count), instructions, isInteger,
         Int32(binder.threads), binder.scratch)
     }
     try status.check(device: deviceName)
@@ -124,32 +124,31 @@ struct ElementwiseProgram {
   /// Bytes of partial sums that the pass needs.
   func scratchBytes(threads: Int) -> Int {
     let (extents, strides) = walk
+    return catena_elementwise_scratch(
+      Int32(extents.count), extents, Int32(operands.count), kernelOperands { _ in nil }, strides, Int32(threads))
+  }
+
+  private func kernelOperands(_ address: (View) -> UnsafeMutableRawPointer?) -> [catena_operand] {
+    operands.map { operand in
+      catena_operand(
+        data: address(operand.view), type: operand.view.storage.kernelType, role: operand.role, scale: operand.scale)
+    }
+  }
+
+  /// Calls `body` with the operands' channel maps, `nil` without any.
+  private func withChannelMaps<Result>(_ body: (UnsafePointer<catena_channel_map>?) -> Result) -> Result {
+    let channels = operands.flatMap { $0.view.map?.channels ?? [] }
+    guard !channels.isEmpty else { return body(nil) }
     return channels.withUnsafeBufferPointer { channels in
-      catena_elementwise_scratch(
-        Int32(extents.count), extents, Int32(operands.count), kernelOperands(channels) { _ in nil }, strides,
-        Int32(threads))
-    }
-  }
-
-  /// The operands, with the channels of their maps one after the other in `channels`.
-  private func kernelOperands(
-    _ channels: UnsafeBufferPointer<Int32>, _ address: (View) -> UnsafeMutableRawPointer?
-  ) -> [catena_operand] {
-    var next = 0
-    return operands.map { operand in
-      var map = catena_channel_map()
-      if let own = operand.view.map {
-        map = catena_channel_map(
-          channels: channels.baseAddress.map { $0 + next }, count: Int64(own.channels.count), is_placed: own.isPlaced)
-        next += own.channels.count
+      var next = channels.baseAddress
+      let maps = operands.map { operand in
+        guard let map = operand.view.map, let first = next else { return catena_channel_map() }
+        next = first + map.channels.count
+        return catena_channel_map(channels: first, count: Int64(map.channels.count), is_placed: map.isPlaced)
       }
-      return catena_operand(
-        data: address(operand.view), type: operand.view.storage.kernelType, role: operand.role, scale: operand.scale,
-        map: map)
+      return body(maps)
     }
   }
-
-  private var channels: [Int32] { operands.flatMap { $0.view.map?.channels ?? [] } }
 
   /// Results that may take an operand's place: it lies as they do, and nothing reads it after they are written.
   var takeovers: [Takeover] {

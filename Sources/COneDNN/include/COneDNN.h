@@ -283,9 +283,6 @@ typedef struct {
   catena_role role;
   // Factor of a sum.
   float scale;
-  // Without channels where memory has those that are walked. Else the operand is read, f32 or bf16, the innermost axis has
-  // stride 0, and lanes are f32.
-  catena_channel_map map;
 } catena_operand;
 
 // Slots 0 ..< operand count are the operands, the rest are registers.
@@ -299,10 +296,11 @@ enum { CATENA_MAX_OPERANDS = 24, CATENA_MAX_REGISTERS = 12 };
 
 // One pass over memory: for every element the instructions, in order, on operands of the given strides (one row of
 // `rank` strides per operand). Lanes are i64 when `is_integer`, else f32. `scratch` holds `catena_elementwise_scratch`
-// bytes. The arrays are copied.
+// bytes. `maps` is NULL or has one for every operand, without channels where memory has those that are walked; an operand
+// with channels is read, f32 or bf16, its innermost axis has stride 0, and lanes are f32. The arrays are copied.
 catena_status catena_add_elementwise(
   catena_program *program, int32_t rank, const int64_t *extents, int32_t operand_count,
-  const catena_operand *operands, const int64_t *strides, int32_t instruction_count,
+  const catena_operand *operands, const int64_t *strides, const catena_channel_map *maps, int32_t instruction_count,
   const catena_instruction *instructions, bool is_integer, int32_t threads, void *scratch);
 size_t catena_elementwise_scratch(
   int32_t rank, const int64_t *extents, int32_t operand_count, const catena_operand *operands, const int64_t *strides,
