@@ -141,14 +141,6 @@ CATENA_INLINE float catena_element(const void *stream, int64_t index, bool is_na
   return is_narrow ? catena_from_bfloat16(((const uint16_t *)stream)[index]) : ((const float *)stream)[index];
 }
 
-CATENA_INLINE void catena_put_element(void *stream, int64_t index, bool is_narrow, float value) {
-  if (is_narrow) {
-    ((uint16_t *)stream)[index] = catena_to_bfloat16(value);
-  } else {
-    ((float *)stream)[index] = value;
-  }
-}
-
 // Cut off towards zero, clamped to 64 bits; NaN is 0.
 CATENA_INLINE int64_t catena_double_to_integer(double value) {
   if (value != value) return 0;
