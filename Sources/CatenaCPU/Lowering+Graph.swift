@@ -65,18 +65,22 @@ extension Lowering {
 
   // MARK: Outputs
 
-  /// Gives every observed value memory that lasts: its own, unless it lies in an input's or a constant's.
+  /// Gives every observed value memory that lasts: its own, unless it lies in an input's or a constant's; and its own
+  /// element type, where it is another form of an image that is kept in bf16.
   private func keepOutputs() {
     for value in observed.sorted() where !graph.inputs.contains(value) {
       let current = view(value)
+      let isReadable = current.storage == storage(value)
       switch plan.buffers[current.buffer.index].kind {
-      case .intermediate: plan.buffers[current.buffer.index].kind = .persistent
-      case .persistent where isInput(current.buffer):
+      case .intermediate where isReadable:
+        plan.buffers[current.buffer.index].kind = .persistent
+        views[value] = current
+      case .persistent where isReadable && !isInput(current.buffer), .constant where isReadable:
+        views[value] = current
+      default:
         views[value] = copied(
-          current, to: .logical(rank: current.shape.rank), current.storage, name: graph[value].name, kind: .persistent)
-      case .persistent, .constant: break
+          current, to: .logical(rank: current.shape.rank), storage(value), name: graph[value].name, kind: .persistent)
       }
-      views[value] = views[value] ?? current
     }
   }
 

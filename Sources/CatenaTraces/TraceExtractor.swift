@@ -76,6 +76,19 @@ public struct TraceExtractor: Sendable {
     network.layers.indices.filter { settings.isCompatible || ratios[$0] > 0 }
   }
 
+  /// How the programs are compiled by which a trace is checked: always in f32, so that a difference is the trace's.
+  var checkOptions: CompileOptions {
+    var options = options
+    options.precision = .f32
+    return options
+  }
+
+  /// The network for as many images as traces are checked on, so that no run is partly empty.
+  func checkedNetwork() throws -> TraceNetwork {
+    let images = min(settings.checkedAugmentations, settings.augmentations) + 1
+    return try network.rebatched(LogitsRunner.batch(for: images, largest: network.batch))
+  }
+
   /// The trace of one picture.
   /// - Throws: `CancellationError` or `ComputeError.cancelled` when the task is cancelled; `TraceError`, `ComputeError`,
   ///   `FileError` for what does not fit or fails.

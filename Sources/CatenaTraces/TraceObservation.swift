@@ -26,6 +26,8 @@ struct TraceObservation: Sendable {
   }
   private let extractor: TraceExtractor
   private let programs: [Program]
+  /// Whether the programs compute as traces are checked, so that their logits need not be computed again.
+  private let givesLogits: Bool
   private let dense: LogitsRunner
 
   init(_ extractor: TraceExtractor) async throws {
@@ -48,8 +50,10 @@ struct TraceObservation: Sendable {
           executable: executable))
     }
     self.programs = programs
+    givesLogits = extractor.options.precision == extractor.checkOptions.precision
     // For the picture itself alone: a larger batch would be filled with copies of it.
-    dense = try await LogitsRunner(network.rebatched(1).graph, backend: extractor.backend, options: extractor.options)
+    let checked = try givesLogits ? network.rebatched(1) : extractor.checkedNetwork()
+    dense = try await LogitsRunner(checked.graph, backend: extractor.backend, options: extractor.checkOptions)
   }
 
   func run(
@@ -64,7 +68,7 @@ struct TraceObservation: Sendable {
     }
     let planned = try plannedBytes(solvers)
     var checked = [input]
-    var logits = try await dense.logits(of: [input])
+    var logits: [[Float]] = []
     var done = 0
     while done < settings.augmentations {
       try Task.checkCancellation()
@@ -87,7 +91,8 @@ struct TraceObservation: Sendable {
       done += program.batch
     }
     progress(TraceProgress(stage: .observing, completed: done, total: settings.augmentations))
-    return Observed(solvers: solvers, checked: checked, denseLogits: logits, plannedBytes: planned)
+    let denseLogits = try await givesLogits ? dense.logits(of: [input]) + logits : dense.logits(of: checked)
+    return Observed(solvers: solvers, checked: checked, denseLogits: denseLogits, plannedBytes: planned)
   }
 
   private func accumulate(_ program: Program, into solvers: [Int: any LayerSolver]) async throws {
@@ -103,8 +108,8 @@ struct TraceObservation: Sendable {
   /// Everything that will be held at once.
   private func plannedBytes(_ solvers: [Int: any LayerSolver]) throws(ComputeError) -> Int {
     let plans = programs.map(\.executable.memoryPlan.total)
-    // A trace that is checked takes no more than a program that gives the layers' inputs besides.
-    let executables = plans.reduce(0, +) + (plans.max() ?? 0) + dense.memoryPlan.total
+    // A trace that is checked takes no more than a program that gives the layers' inputs besides, or than the network does.
+    let executables = plans.reduce(0, +) + max(plans.max() ?? 0, dense.memoryPlan.total) + dense.memoryPlan.total
     let accumulators = solvers.values.reduce(0) { $0 + $1.accumulatorBytes }
     let working = solvers.values.map(\.workingBytes).max() ?? 0
     let layers = extractor.network.layers

@@ -7,14 +7,12 @@ import CatenaTensors
 public struct TraceSession: Sendable {
   private let extractor: TraceExtractor
   private let observation: TraceObservation
-  /// The network for as many images as traces are checked on, so that no run is partly empty.
   private let checking: TraceNetwork
 
   init(_ extractor: TraceExtractor, _ observation: TraceObservation) throws {
     self.extractor = extractor
     self.observation = observation
-    let images = min(extractor.settings.checkedAugmentations, extractor.settings.augmentations) + 1
-    checking = try extractor.network.rebatched(LogitsRunner.batch(for: images, largest: extractor.network.batch))
+    checking = try extractor.checkedNetwork()
   }
 
   /// The trace of one picture.
@@ -68,7 +66,7 @@ public struct TraceSession: Sendable {
   /// The logits of inputs with other weights in some layers.
   func logits(replacing weights: [Int: Tensor], on inputs: [Tensor]) async throws -> [[Float]] {
     let runner = try await LogitsRunner(
-      checking.replacing(weights), backend: extractor.backend, options: extractor.options)
+      checking.replacing(weights), backend: extractor.backend, options: extractor.checkOptions)
     return try await runner.logits(of: inputs)
   }
 

@@ -79,6 +79,38 @@ struct BFloat16Tests {
     #expect(difference(found[0], expected[0], tolerance: 1e-6) != nil)
   }
 
+  /// Images are kept in bf16, but what is read of a program has its own element type, however it follows from an image.
+  @Test(arguments: [1, 6]) func otherFormsOfImagesAreReadAsTheirOwnType(_ batch: Int) async throws {
+    let backend = CPUBackend()
+    guard ["avx512-bf16", "avx512-amx"].contains(backend.device.instructionSet) else { return }
+    var network = SmallNetwork()
+    let first = try network.convolution(network.input([batch, 3, 8, 8]), 16)
+    let image = try network.convolution(network.graph.add(.unary(.relu), first), 16)
+    let whole = Slice(starts: [0, 0, 4, 4], sizes: [batch, 16, 8, 8], steps: [1, 1, 1, 1])
+    let half = Slice(starts: [0, 4, 1, 0], sizes: [batch, 8, 6, 4], steps: [1, 1, 1, 2])
+    let forms: [Operator] = [
+      .identity, .reshape([batch, 32, 4, 8]), .reshape([batch, 1024]), .reshape([batch, 16, 1, 8, 8]),
+      .transpose(permutation: [0, 2, 3, 1]), .transpose(permutation: [0, 1, 3, 2]), .slice(half),
+      .sliceGradient(whole, inputShape: [batch, 16, 16, 16]), .expand([2, batch, 16, 8, 8]),
+      .pad(Pad(.constant(0), begins: [0, 0, 1, 2], ends: [0, 0, 0, 1])), .concatenate(axis: 1), .unary(.relu),
+    ]
+    for form in forms { network.graph.outputs.append(try network.graph.add(form, image)) }
+    network.graph.outputs += try network.graph.add(.split(axis: 1, sizes: [4, 12]), inputs: [image])
+    // What reads the image besides, so that it is narrowed.
+    network.graph.outputs.append(try network.convolution(image, 8))
+    let tensors = network.tensors()
+    let program = Program(network.graph)
+    let expected = try await ReferenceBackend().compile(program, options: CompileOptions())
+      .results(tensors, reading: network.graph.outputs)
+    let found = try await backend.compile(program, options: CompileOptions(precision: .bf16))
+      .results(tensors, reading: network.graph.outputs)
+    for (index, (found, expected)) in zip(found, expected).enumerated() {
+      let largest = expected.doubles.map(abs).max() ?? 0
+      let deviation = zip(found.doubles, expected.doubles).map { abs($0 - $1) }.max() ?? 0
+      #expect(deviation <= 0.02 * largest && found.shape == expected.shape, "output \(index)")
+    }
+  }
+
   @Test(
     .enabled(if: Networks.availability.isPresent, Comment(rawValue: Networks.availability.reason)),
     arguments: Networks.small, [1, 2])

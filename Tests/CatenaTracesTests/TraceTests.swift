@@ -78,6 +78,38 @@ struct TraceTests {
     #expect(logits.firstIndex(of: logits.max() ?? 0) == manifest.fidelity.traceClass)
   }
 
+  @Test("from layers' inputs in bf16 are nearly those from f32, and judged in f32")
+  func bfloat16() async throws {
+    guard ["avx512-bf16", "avx512-amx"].contains(CPUBackend().device.instructionSet) else { return }
+    var results: [TraceResult] = []
+    for precision in [Precision.f32, .bf16] {
+      let settings = Self.settings(.fast)
+      let extractor = try TraceExtractor(
+        network: TraceNetwork(model: Self.model("cifar10_resnet20"), batch: settings.batch), backend: CPUBackend(),
+        solvers: CPUSolverBackend(), preprocessing: try Preprocessing.named("cifar10"), ratios: .uniform(0.5),
+        settings: settings, options: CompileOptions(precision: precision))
+      results.append(try await extractor.trace(of: try Self.picture(0)))
+    }
+    let (exact, rounded) = (results[0], results[1])
+    var losses = (exact: 0.0, rounded: 0.0)
+    for (exact, rounded) in zip(exact.layers, rounded.layers) {
+      let solutions = (exact.solution, rounded.solution)
+      guard let expected = solutions.0, let found = solutions.1 else {
+        #expect(solutions.0 == nil && solutions.1 == nil)
+        continue
+      }
+      // Which connections go follows from small differences.
+      #expect(abs(found.loss / expected.loss - 1) < 0.25, "\(exact.name)")
+      #expect(found.deadColumns == expected.deadColumns, "\(exact.name)")
+      losses.exact += expected.loss
+      losses.rounded += found.loss
+    }
+    #expect(abs(losses.rounded / losses.exact - 1) < 0.02)
+    // The same dense network in the same precision.
+    #expect(exact.fidelity.denseClass == rounded.fidelity.denseClass)
+    #expect(abs(exact.fidelity.logitCosine - rounded.fidelity.logitCosine) < 0.02)
+  }
+
   @Test("do not depend on how the augmentations are batched")
   func batches() async throws {
     let model = try Self.model("cifar10_resnet20")
