@@ -37,22 +37,26 @@ CATENA_INLINE lane_patterns patterns_of(const direct_step *step) {
 }
 
 // `pixels` groups of `count` floats, `stride` apart, one behind the other in a vector.
-CATENA_INLINE vector load_spread(const float *from, int64_t pixels, int64_t count, int64_t stride) {
-  if (stride == count) return load_lanes(from, pixels * count);
+CATENA_INLINE vector load_spread(
+  const void *image, int64_t place, int64_t pixels, int64_t count, int64_t stride, bool is_bfloat16
+) {
+  if (stride == count) return load_lanes_from(image, place, is_bfloat16, pixels * count);
   float values[LANES] = {0};
   for (int64_t i = 0; i < pixels; i++) {
-    for (int64_t j = 0; j < count; j++) values[i * count + j] = from[i * stride + j];
+    vector pixel = load_lanes_from(image, place + i * stride, is_bfloat16, count);
+    for (int64_t j = 0; j < count; j++) values[i * count + j] = pixel[j];
   }
   return load(values);
 }
 
-CATENA_INLINE void store_spread(float *to, vector value, int64_t pixels, int64_t count, int64_t stride) {
-  if (stride == count && pixels * count == LANES) return store(to, value);
-  if (stride == count) return store_part(to, value, pixels * count);
-  float values[LANES];
+CATENA_INLINE void store_spread(
+  void *image, int64_t place, vector value, int64_t pixels, int64_t count, int64_t stride, bool is_bfloat16
+) {
+  if (stride == count) return store_lanes_to(image, place, value, is_bfloat16, ROUNDS, pixels * count);
+  float values[2 * LANES] = {0};
   store(values, value);
   for (int64_t i = 0; i < pixels; i++) {
-    for (int64_t j = 0; j < count; j++) to[i * stride + j] = values[i * count + j];
+    store_lanes_to(image, place + i * stride, load(values + i * count), is_bfloat16, ROUNDS, count);
   }
 }
 
@@ -60,17 +64,18 @@ CATENA_INLINE void finish_dots(
   const direct_step *step, const lane_patterns *patterns, vector value, int64_t place, int64_t pixels, int64_t count
 ) {
   const product_operands *at = &step->at;
+  bool is_bfloat16 = WRITES_BFLOAT16(step);
   int64_t stride = step->plan.column_step * count;
   value += patterns->bias;
 #define THE_VALUE(EXPRESSION) value = (EXPRESSION)
   for (int32_t number = 0; number < at->post_operation_count; number++) {
     POST_PROCESS(
       &at->post_operations[number], THE_VALUE, patterns->factors[number],
-      load_spread((const float *)at->operands[number] + place, pixels, count, stride),
-      load_spread((const float *)at->destination + place, pixels, count, stride))
+      load_spread(at->operands[number], place, pixels, count, stride, is_bfloat16),
+      load_spread(at->destination, place, pixels, count, stride, is_bfloat16))
   }
 #undef THE_VALUE
-  store_spread((float *)at->destination + place, value, pixels, count, stride);
+  store_spread(at->destination, place, value, pixels, count, stride, is_bfloat16);
 }
 
 #define DOT_PRODUCT(RESULTS, PIXELS) \
@@ -81,17 +86,20 @@ CATENA_INLINE void finish_dots(
       for (int64_t column = 0; column < columns; column += PIXELS) { \
         int64_t here = catena_minimum(columns - column, PIXELS); \
         vector sums[LANES] = {0}; \
-        const float *pixels[PIXELS], *next = band->weights; \
+        const source_number *pixels[PIXELS]; \
+        const float *next = band->weights; \
         UNROLL for (int32_t i = 0; i < PIXELS; i++) pixels[i] = source_of(band, row, column + (i < here ? i : 0)); \
         for (int32_t number = band->at->first_run; number < band->at->first_run + band->at->run_count; number++) { \
           int64_t begin = step->run_offsets[number]; \
           int64_t end = begin + step->plan.runs[number].taps * step->problem.source_channels; \
-          for (int64_t k = begin; k < end; k += LANES, next += RESULTS * LANES) { \
+          for (int64_t k = begin; k < end; k += NUMBERS_AT_A_TIME * LANES, next += RESULTS * LANES) { \
             vector weights[RESULTS]; \
             UNROLL for (int32_t j = 0; j < RESULTS; j++) weights[j] = load(next + j * LANES); \
             UNROLL for (int32_t i = 0; i < PIXELS; i++) { \
-              vector read = load(pixels[i] + k); \
-              UNROLL for (int32_t j = 0; j < RESULTS; j++) sums[i * RESULTS + j] += read * weights[j]; \
+              vector read = load((const float *)(pixels[i] + k)); \
+              UNROLL for (int32_t j = 0; j < RESULTS; j++) { \
+                sums[i * RESULTS + j] = with_products(sums[i * RESULTS + j], read, weights[j]); \
+              } \
             } \
           } \
         } \

@@ -289,7 +289,8 @@ typedef struct {
   const panel_channels *channels = &context->channels; \
   uint32_t existing = (1u << here) - 1; \
   int64_t last_place = places[here - 1], last_lanes = context->last_lanes; \
-  STORE_RESULTS(VECTORS, ROWS, &step->at, result_elements(&step->problem), step->problem.destination_channels)
+  STORE_RESULTS( \
+    VECTORS, ROWS, &step->at, result_elements(&step->problem), step->problem.destination_channels, false, false)
 
 PANEL_PRODUCTS(product, const chunk_results *, BEGIN_SUMS, END_SUMS)
 
@@ -371,8 +372,8 @@ static catena_status run_gemm(const void *arguments) {
 }
 
 void catena_add_implicit_gemm(
-  catena_program *program, const catena_implicit_gemm *problem, const float *source, const float *packed,
-  const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  catena_program *program, const catena_implicit_gemm *problem, const void *source, const float *packed,
+  const float *bias, void *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch
 ) {
   gemm_step *step = catena_add_step(program, run_gemm, sizeof(gemm_step), NULL);

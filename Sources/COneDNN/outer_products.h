@@ -1,5 +1,5 @@
-// Direct convolutions whose vectors run along the results: every number of a pixel's source meets a vector of weights. A
-// group of pixels at equal distances, some of a line and as many of the lines below, is computed at a time.
+// Direct convolutions whose vectors run along the results: every number of a pixel's source, or every pair of them, meets a
+// vector of weights. A group of pixels at equal distances, some of a line and as many of the lines below, is computed at a time.
 #pragma once
 
 #include "bands.h"
@@ -43,8 +43,8 @@ CATENA_INLINE group_shape group_of(const result_band *band, int64_t vectors) {
   return best;
 }
 
-// The floats behind a band that groups at its borders read although they are no results.
-CATENA_INLINE int64_t floats_beyond_band(const direct_step *step, const band_shape *shape) {
+// The numbers behind a band that groups at its borders read although they are no results.
+CATENA_INLINE int64_t numbers_beyond_band(const direct_step *step, const band_shape *shape) {
   int64_t lines = (MAX_GROUP_LINES - 1) * step->plan.source_row_step * shape->width;
   return (lines + MAX_RUN * step->plan.source_column_step) * step->problem.source_channels;
 }
@@ -59,7 +59,7 @@ CATENA_INLINE int64_t floats_beyond_band(const direct_step *step, const band_sha
 // To the next channel, by a register that stays one: compilers else keep an address for every pixel, on the stack.
 #define STEP_OVER(POINTER) \
   { \
-    (POINTER)++; \
+    (POINTER) += NUMBERS_AT_A_TIME; \
     __asm__("" : "+r"(POINTER)); \
   }
 
@@ -83,19 +83,19 @@ CATENA_INLINE int64_t floats_beyond_band(const direct_step *step, const band_sha
     } \
     for (int64_t row = 0; row < band->rows; row += shape.lines) { \
       for (int64_t across = 0; across < columns; across += shape.run) { \
-        const float *from = source_of(band, row, across); \
+        const source_number *from = source_of(band, row, across); \
         vector sums[ROWS][VECTORS] = {0}; \
         const float *next = panel; \
         for (int32_t number = band->at->first_run; number < band->at->first_run + band->at->run_count; number++) { \
           int64_t count = step->plan.runs[number].taps * step->problem.source_channels; \
-          const float *quads[4]; \
+          const source_number *quads[4]; \
           UNROLL for (int32_t q = 0; q < 4; q++) quads[q] = from + step->run_offsets[number] + sources[q]; \
-          for (int64_t k = 0; k < count; k++, next += VECTORS * LANES) { \
+          for (int64_t k = 0; k < count; k += NUMBERS_AT_A_TIME, next += VECTORS * LANES) { \
             vector weights[VECTORS]; \
             UNROLL for (int32_t j = 0; j < VECTORS; j++) weights[j] = load(next + j * LANES); \
             UNROLL for (int32_t i = 0; i < ROWS; i++) { \
-              float source = quads[QUAD_OF(i, A, B, C)][PLACE_IN_QUAD(i, A, B, C) * source_step]; \
-              UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] += source * weights[j]; \
+              vector read = broadcast_numbers(quads[QUAD_OF(i, A, B, C)] + PLACE_IN_QUAD(i, A, B, C) * source_step); \
+              UNROLL for (int32_t j = 0; j < VECTORS; j++) sums[i][j] = with_products(sums[i][j], read, weights[j]); \
             } \
             UNROLL for (int32_t q = 0; q < 4; q++) { \
               if (FIRST_OF_QUAD(q, A, B, C) < ROWS) STEP_OVER(quads[q]); \
@@ -117,7 +117,8 @@ CATENA_INLINE int64_t floats_beyond_band(const direct_step *step, const band_sha
           } \
           last_place = elements; \
         } \
-        STORE_RESULTS(VECTORS, ROWS, &step->at, elements, step->problem.destination_channels) \
+        STORE_RESULTS( \
+          VECTORS, ROWS, &step->at, elements, step->problem.destination_channels, WRITES_BFLOAT16(step), ROUNDS) \
       } \
     } \
   }
@@ -135,7 +136,7 @@ OUTER_PRODUCT(4_22, 4, 4, 2, 2, 0)
 
 CATENA_INLINE void run_outer(const result_band *band) {
   const direct_step *step = band->step;
-  int64_t depth = band->at->taps * step->problem.source_channels;
+  int64_t depth = products_of_runs(&step->plan, band->at, step->problem.source_channels, NUMBERS_AT_A_TIME);
   for (int64_t column = 0; column < step->columns; column += MAX_PANEL * LANES) {
     int64_t vectors = panel_width(step->columns - column) / LANES;
     int64_t lanes = catena_minimum(step->problem.destination_channels - column - (vectors - 1) * LANES, LANES);

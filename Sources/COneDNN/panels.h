@@ -62,6 +62,26 @@ CATENA_INLINE void copy_part(float *to, const float *from, int64_t count) {
   if (count & 1) *to = *from;
 }
 
+// The same of numbers in 16 bits.
+CATENA_INLINE void copy_half_part(uint16_t *to, const uint16_t *from, int64_t count) {
+  if (count & 8) {
+    memcpy(to, from, 8 * sizeof(uint16_t));
+    to += 8;
+    from += 8;
+  }
+  if (count & 4) {
+    memcpy(to, from, 4 * sizeof(uint16_t));
+    to += 4;
+    from += 4;
+  }
+  if (count & 2) {
+    memcpy(to, from, 2 * sizeof(uint16_t));
+    to += 2;
+    from += 2;
+  }
+  if (count & 1) *to = *from;
+}
+
 // The first `lanes` of a vector, which alone exist in memory.
 CATENA_INLINE vector load_part(const float *from, int64_t lanes) {
   float values[LANES] = {0};
@@ -88,6 +108,13 @@ static const bit_vector lane_numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 
 CATENA_INLINE vector load_bfloat16(const uint16_t *from) {
   return (vector)(__builtin_convertvector(*(const half_vector *)from, bit_vector) << 16);
+}
+
+CATENA_INLINE uint16_t bfloat16_of(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof bits);
+  if (value != value) return (uint16_t)((bits | 0x00400000) >> 16);
+  return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 // Nearest, ties to even; a NaN stays one. `rounds`: whether this is compiled for a processor that does so itself (where
@@ -121,7 +148,7 @@ CATENA_INLINE vector load_lanes_from(const void *image, int64_t index, bool is_b
   if (lanes == LANES) return load_from(image, index, is_bfloat16);
   if (!is_bfloat16) return load_part((const float *)image + index, lanes);
   uint16_t values[LANES] = {0};
-  memcpy(values, (const uint16_t *)image + index, (size_t)lanes * sizeof(uint16_t));
+  copy_half_part(values, (const uint16_t *)image + index, lanes);
   return load_bfloat16(values);
 }
 
@@ -133,7 +160,7 @@ CATENA_INLINE void store_lanes_to(
   } else if (is_bfloat16) {
     uint16_t values[LANES];
     store_bfloat16(values, value, rounds);
-    memcpy((uint16_t *)image + index, values, (size_t)lanes * sizeof(uint16_t));
+    copy_half_part((uint16_t *)image + index, values, lanes);
   } else {
     store_part((float *)image + index, value, lanes);
   }

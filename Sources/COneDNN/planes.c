@@ -100,7 +100,8 @@ static double shuffle_cycles(int64_t channels) {
 double catena_planes_cycles(const catena_implicit_gemm *problem) {
   tap_plan plan = taps_of(problem);
   bool is_deep = deepest(&plan, problem->source_channels) > MAX_DEPTH;
-  if (!catena_implicit_gemm_is_possible(problem) || is_deep || is_pointwise(&plan, problem)) return INFINITY;
+  bool is_possible = catena_implicit_gemm_is_possible(problem) && !problem->reads_bfloat16;
+  if (!is_possible || is_deep || is_pointwise(&plan, problem)) return INFINITY;
   planes_step step = plan_of(problem, 1);
   // Offsets are kept in 32 bits.
   if (step.bytes_per_thread > INT32_MAX) return INFINITY;
@@ -443,8 +444,8 @@ static catena_status run_planes(const void *arguments) {
 }
 
 void catena_add_planes(
-  catena_program *program, const catena_implicit_gemm *problem, const float *source, const float *packed,
-  const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  catena_program *program, const catena_implicit_gemm *problem, const void *source, const float *packed,
+  const float *bias, void *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch
 ) {
   planes_step *step = catena_add_step(program, run_planes, sizeof(planes_step), NULL);

@@ -47,18 +47,18 @@ CATENA_INLINE void read_channels(
 
 // Vector j of VECTORS of a row of an image: what lies behind the row's last channel is in memory too, unless the image
 // ends there.
-#define LOAD_ROW(IMAGE, VECTORS) \
-  (is_inside ? load((const float *)(IMAGE) + places[i] + j * LANES) \
-             : load_lanes((const float *)(IMAGE) + places[i] + j * LANES, LANES_OF(VECTORS)))
+#define LOAD_ROW(IMAGE, VECTORS, IS_BFLOAT16) \
+  load_lanes_from(IMAGE, places[i] + j * LANES, IS_BFLOAT16, is_inside ? LANES : LANES_OF(VECTORS))
 
 // Bias and post-operations on sums[ROWS][VECTORS] and their stores. A bit of `existing` is set for every row that is a
 // result: row i belongs to element places[i] of the destination, of ELEMENTS in all and CHANNELS in a pixel, and none
 // lies behind `last_place`; rows that are none have the place of one. `channels` are those of the panel, whose
-// last vector has `last_lanes` columns.
+// last vector has `last_lanes` columns. IS_BFLOAT16: what images are kept in; ROUNDS: whether this is compiled for a
+// processor that rounds to it itself.
 //
 // Where rows lie one behind the other, a row's padding is written over by the next row, whose operands were read before;
 // it must not reach beyond that row.
-#define STORE_RESULTS(VECTORS, ROWS, AT, ELEMENTS, CHANNELS) \
+#define STORE_RESULTS(VECTORS, ROWS, AT, ELEMENTS, CHANNELS, IS_BFLOAT16, ROUNDS) \
   const product_operands *at = (AT); \
   if (at->bias != NULL) { EACH_OF_##VECTORS##_##ROWS(value + channels->bias[j]) } \
   bool is_inside = last_place + VECTORS * LANES <= (ELEMENTS); \
@@ -70,7 +70,7 @@ CATENA_INLINE void read_channels(
     } \
     POST_PROCESS( \
       &at->post_operations[number], EACH_OF_##VECTORS##_##ROWS, factors[j], \
-      LOAD_ROW(at->operands[number], VECTORS), LOAD_ROW(at->destination, VECTORS)) \
+      LOAD_ROW(at->operands[number], VECTORS, IS_BFLOAT16), LOAD_ROW(at->destination, VECTORS, IS_BFLOAT16)) \
   } \
   bool is_whole = last_lanes == LANES; \
   bool can_overrun = (CHANNELS) == (VECTORS - 1) * LANES + last_lanes && LANES - last_lanes <= (CHANNELS); \
@@ -79,11 +79,8 @@ CATENA_INLINE void read_channels(
     int32_t next_row = i + 1 < ROWS ? i + 1 : i; \
     bool is_followed = can_overrun && i + 1 < ROWS && EXISTS(next_row) && places[next_row] == places[i] + (CHANNELS); \
     UNROLL for (int32_t j = 0; j < VECTORS; j++) { \
-      float *to = (float *)at->destination + places[i] + j * LANES; \
-      if (is_whole || is_followed || j + 1 < VECTORS) { \
-        store(to, sums[i][j]); \
-      } else { \
-        store_part(to, sums[i][j], last_lanes); \
-      } \
+      bool runs_over = is_whole || is_followed || j + 1 < VECTORS; \
+      store_lanes_to( \
+        at->destination, places[i] + j * LANES, sums[i][j], IS_BFLOAT16, ROUNDS, runs_over ? LANES : last_lanes); \
     } \
   }

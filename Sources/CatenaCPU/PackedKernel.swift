@@ -41,7 +41,7 @@ extension PackedKernel {
 
   /// Any dense convolution, or a matrix product, one of the ways to compute it.
   init(_ problem: catena_implicit_gemm, by way: DenseRoutines = .implicit, threads: Int32) {
-    implementation = way.name
+    implementation = problem.reads_bfloat16 ? "\(way.name):bf16" : way.name
     (weightBytes, scratchBytes) = withUnsafePointer(to: problem) {
       (way.weightBytes($0), way.scratchBytes($0, threads))
     }
@@ -49,8 +49,7 @@ extension PackedKernel {
     add = { binder, at, operations in
       withUnsafePointer(to: problem) {
         way.add(
-          binder.program, $0, at.source.assumingMemoryBound(to: Float.self),
-          at.weights.assumingMemoryBound(to: Float.self), at.bias, at.result.assumingMemoryBound(to: Float.self),
+          binder.program, $0, at.source, at.weights.assumingMemoryBound(to: Float.self), at.bias, at.result,
           operations, Int32(operations.count), at.operands, threads, binder.scratch)
       }
     }
@@ -66,8 +65,8 @@ struct DenseRoutines: Sendable {
     @Sendable (UnsafePointer<catena_implicit_gemm>?, UnsafePointer<Float>?, UnsafeMutablePointer<Float>?) -> Void
   var add:
     @Sendable (
-      OpaquePointer?, UnsafePointer<catena_implicit_gemm>?, UnsafePointer<Float>?, UnsafePointer<Float>?,
-      UnsafePointer<Float>?, UnsafeMutablePointer<Float>?, UnsafePointer<catena_post_operation>?, Int32,
+      OpaquePointer?, UnsafePointer<catena_implicit_gemm>?, UnsafeRawPointer?, UnsafePointer<Float>?,
+      UnsafePointer<Float>?, UnsafeMutableRawPointer?, UnsafePointer<catena_post_operation>?, Int32,
       UnsafePointer<UnsafeRawPointer?>?, Int32, UnsafeMutableRawPointer?
     ) -> Void
 
@@ -93,27 +92,30 @@ extension ConvolutionProblem {
 
   /// The fastest kernel of our own for one of `regions` equal parts of the batch; `nil` where there is none.
   ///
-  /// Images in bf16 are multiplied in f32 by minimal filtering, unless the processor has matrix units: half the digits
-  /// double the rate of products, minimal filtering quadruples it and loses no digit.
+  /// Images in bf16 are multiplied in f32 by minimal filtering: half the digits double the rate of products, minimal
+  /// filtering quadruples it and loses no digit. Where there are too few channels for that they are multiplied directly, in
+  /// bf16; all others are left to generated code, as all are where the processor has matrix units.
   func packedKernel(
     regions: Int, writes: Storage, threads: Int32, allowsMinimalFiltering: Bool
   ) -> PackedKernel? {
-    guard catena_panels_are_fast(), groups == 1, spatialRank == 2 else { return nil }
-    let problem = implicitGEMM(regions: regions)
+    guard catena_panels_are_fast(), groups == 1, spatialRank == 2, !readsBFloat16 || !Machine.hasMatrixUnits else {
+      return nil
+    }
+    var problem = implicitGEMM(regions: regions)
+    problem.reads_bfloat16 = readsBFloat16
+    problem.writes_bfloat16 = writes == .bfloat16
     let (direct, planes) = withUnsafePointer(to: problem) { (catena_direct_cycles($0), catena_planes_cycles($0)) }
     if allowsMinimalFiltering, var problem = winograd(regions: regions),
-      !readsBFloat16 || !Machine.hasMatrixUnits,
       withUnsafePointer(to: problem, { catena_winograd_cycles($0) }) < min(direct, planes)
     {
       problem.reads_bfloat16 = readsBFloat16
       problem.writes_bfloat16 = writes == .bfloat16
       return PackedKernel(problem, threads: threads)
     }
-    guard !readsBFloat16, writes == .float32 else { return nil }
     if min(direct, planes) < .infinity {
       return PackedKernel(problem, by: planes < direct ? .planes : .direct, threads: threads)
     }
-    let isPossible = withUnsafePointer(to: problem) { catena_implicit_gemm_is_possible($0) }
+    let isPossible = !readsBFloat16 && withUnsafePointer(to: problem) { catena_implicit_gemm_is_possible($0) }
     return isPossible ? PackedKernel(problem, threads: threads) : nil
   }
 
@@ -138,7 +140,7 @@ extension ConvolutionProblem {
       destination_height: Int64(resultShape[2]), destination_width: Int64(resultShape[3]),
       kernel_height: Int64(kernel[0]), kernel_width: Int64(kernel[1]), row_stride: Int64(steps[0]),
       column_stride: Int64(steps[1]), row_dilation: Int64(dilations[0]), column_dilation: Int64(dilations[1]),
-      pad_top: Int64(padsBegin[0]), pad_left: Int64(padsBegin[1]))
+      pad_top: Int64(padsBegin[0]), pad_left: Int64(padsBegin[1]), reads_bfloat16: false, writes_bfloat16: false)
   }
 }
 
@@ -148,6 +150,7 @@ extension catena_implicit_gemm {
     self.init(
       is_backward_data: false, batch: Int64(rows), source_channels: Int64(depth), destination_channels: Int64(columns),
       source_height: 1, source_width: 1, destination_height: 1, destination_width: 1, kernel_height: 1,
-      kernel_width: 1, row_stride: 1, column_stride: 1, row_dilation: 1, column_dilation: 1, pad_top: 0, pad_left: 0)
+      kernel_width: 1, row_stride: 1, column_stride: 1, row_dilation: 1, column_dilation: 1, pad_top: 0, pad_left: 0,
+      reads_bfloat16: false, writes_bfloat16: false)
   }
 }

@@ -12,7 +12,7 @@ struct ScratchTests {
       source_height: isBackward ? size : large, source_width: isBackward ? size : large,
       destination_height: isBackward ? large : size, destination_width: isBackward ? large : size,
       kernel_height: kernel, kernel_width: kernel, row_stride: stride, column_stride: stride, row_dilation: 1,
-      column_dilation: 1, pad_top: kernel / 2, pad_left: kernel / 2)
+      column_dilation: 1, pad_top: kernel / 2, pad_left: kernel / 2, reads_bfloat16: false, writes_bfloat16: false)
   }
 
   /// Phases of a gradient are of different depths: one below the largest chunk may have a larger one than the deepest.
@@ -25,13 +25,15 @@ struct ScratchTests {
       add: catena_add_implicit_gemm)
   }
 
-  /// Groups of pixels that reach beyond the last line and column.
+  /// Groups of pixels that reach beyond the last line and column; in f32 and, where the processor has it, in bf16.
   @Test(arguments: [1, 5, 7, 9, 16, 33] as [Int64], [false, true])
   func direct(_ size: Int64, _ isBackward: Bool) throws {
     for results: Int64 in [3, 15, 20, 40, 60, 100] {
-      for stride: Int64 in [1, 2] {
-        let problem = Self.problem(
-          isBackward: isBackward, batch: 2, sources: 6, results: results, size: size, kernel: 3, stride: stride)
+      for (stride, readsBFloat16) in [(1, false), (2, false), (1, true), (2, true)] as [(Int64, Bool)] {
+        var problem = Self.problem(
+          isBackward: isBackward, batch: 2, sources: 6 + stride, results: results, size: size, kernel: 3,
+          stride: stride)
+        problem.reads_bfloat16 = readsBFloat16
         guard withUnsafePointer(to: problem, catena_direct_cycles) < .infinity else { continue }
         try expectNothingBehind(
           problem, scratch: catena_direct_scratch_bytes, weights: catena_direct_weight_bytes, add: catena_add_direct)
@@ -41,8 +43,8 @@ struct ScratchTests {
 
   private typealias Bytes = (UnsafePointer<catena_implicit_gemm>?) -> Int
   private typealias Add = (
-    OpaquePointer?, UnsafePointer<catena_implicit_gemm>?, UnsafePointer<Float>?, UnsafePointer<Float>?,
-    UnsafePointer<Float>?, UnsafeMutablePointer<Float>?, UnsafePointer<catena_post_operation>?, Int32,
+    OpaquePointer?, UnsafePointer<catena_implicit_gemm>?, UnsafeRawPointer?, UnsafePointer<Float>?,
+    UnsafePointer<Float>?, UnsafeMutableRawPointer?, UnsafePointer<catena_post_operation>?, Int32,
     UnsafePointer<UnsafeRawPointer?>?, Int32, UnsafeMutableRawPointer?
   ) -> Void
 

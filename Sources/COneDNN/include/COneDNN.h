@@ -193,6 +193,8 @@ typedef struct {
   int64_t source_height, source_width, destination_height, destination_width;
   int64_t kernel_height, kernel_width;
   int64_t row_stride, column_stride, row_dilation, column_dilation, pad_top, pad_left;
+  // The source, and weights rounded to it, in bf16; the destination in bf16. For `direct` alone.
+  bool reads_bfloat16, writes_bfloat16;
 } catena_implicit_gemm;
 
 // Whether taps and strides are within what the kernel's plan holds.
@@ -204,20 +206,20 @@ size_t catena_implicit_gemm_scratch_bytes(const catena_implicit_gemm *problem, i
 void catena_implicit_gemm_pack(const catena_implicit_gemm *problem, const float *weights, float *packed);
 // Post-operations as for Winograd's kernel.
 void catena_add_implicit_gemm(
-  catena_program *program, const catena_implicit_gemm *problem, const float *source, const float *packed,
-  const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  catena_program *program, const catena_implicit_gemm *problem, const void *source, const float *packed,
+  const float *bias, void *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch);
 
 // The same convolutions, lines of the source copied instead of gathered pixel by pixel: for little depth, and for few
-// destination channels.
+// destination channels. In bf16 where the processor multiplies pairs of it.
 // Cycles that a sample takes, for comparing kernels; infinity where gathered matrices are better.
 double catena_direct_cycles(const catena_implicit_gemm *problem);
 size_t catena_direct_weight_bytes(const catena_implicit_gemm *problem);
 size_t catena_direct_scratch_bytes(const catena_implicit_gemm *problem, int32_t threads);
 void catena_direct_pack(const catena_implicit_gemm *problem, const float *weights, float *packed);
 void catena_add_direct(
-  catena_program *program, const catena_implicit_gemm *problem, const float *source, const float *packed,
-  const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  catena_program *program, const catena_implicit_gemm *problem, const void *source, const float *packed,
+  const float *bias, void *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch);
 
 // The same convolutions, vectors along pixels instead of channels: where the destination's channels are few, or no
@@ -228,8 +230,8 @@ size_t catena_planes_weight_bytes(const catena_implicit_gemm *problem);
 size_t catena_planes_scratch_bytes(const catena_implicit_gemm *problem, int32_t threads);
 void catena_planes_pack(const catena_implicit_gemm *problem, const float *weights, float *packed);
 void catena_add_planes(
-  catena_program *program, const catena_implicit_gemm *problem, const float *source, const float *packed,
-  const float *bias, float *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
+  catena_program *program, const catena_implicit_gemm *problem, const void *source, const float *packed,
+  const float *bias, void *destination, const catena_post_operation *post_operations, int32_t post_operation_count,
   const void *const *operands, int32_t threads, void *scratch);
 
 // MARK: Element by element
