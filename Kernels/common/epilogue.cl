@@ -28,7 +28,7 @@ inline floatv epilogue_operand(
 inline __attribute__((always_inline)) floatv epilogue_stage(
     floatv value, int kind, int function, float a, float b, const global float *operand, int row, int column,
     int columns, int rows_per_region, int channels, int lanes) {
-  if (kind == STAGE_UNARY) return function == UNARY_RELU ? value > (floatv)(0.0f) ? value : (floatv)(0.0f) : unary_function(function, value, a, b);
+  if (kind == STAGE_UNARY) return function == UNARY_RELU ? value < (floatv)(0.0f) ? (floatv)(0.0f) : value : unary_function(function, value, a, b);
   const floatv other = epilogue_operand(kind, operand, row, column, columns, rows_per_region, channels, lanes);
   if (function == BINARY_ADD) return value + a * other;
   if (function == BINARY_SUBTRACT) return value - other;
@@ -84,7 +84,7 @@ inline __attribute__((always_inline)) void epilogue_stage_of_blocks(
   const global float *others = operand + operand_row * columns + column;
   if (kind == STAGE_UNARY && function == UNARY_RELU) {
 #pragma unroll
-    for (int i = 0; i < BLOCKS; ++i) values[i] = values[i] > (floatv)(0.0f) ? values[i] : (floatv)(0.0f);
+    for (int i = 0; i < BLOCKS; ++i) values[i] = values[i] < (floatv)(0.0f) ? (floatv)(0.0f) : values[i];
   } else if (is_row_of_operand && function == BINARY_ADD) {
 #pragma unroll
     for (int i = 0; i < BLOCKS; ++i) values[i] += a * load_lanes(others + i * LANES, LANES);

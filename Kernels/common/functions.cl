@@ -10,7 +10,7 @@ CALLED floatv unary_function(int code, floatv x, float a, float b) {
   const floatv one = 1.0f;
   switch (code) {
     case UNARY_IDENTITY: return x;
-    case UNARY_RELU: return x > zero ? x : zero;
+    case UNARY_RELU: return x < zero ? zero : x;
     case UNARY_LEAKY_RELU: return x < zero ? a * x : x;
     case UNARY_ELU: return x < zero ? a * expm1(x) : x;
     case UNARY_SELU: return x > zero ? b * x : b * a * expm1(x);

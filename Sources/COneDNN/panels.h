@@ -222,6 +222,13 @@ CATENA_INLINE int64_t rows_at_a_time(int64_t width) {
     } \
   }
 
+// Every lane's `value`, or `low` where it is less, `high` where it is more: a NaN stays one.
+CATENA_INLINE vector chosen(bit_vector is_first, vector first, vector second) {
+  return (vector)((is_first & (bit_vector)first) | (~is_first & (bit_vector)second));
+}
+CATENA_INLINE vector at_least(vector value, vector low) { return chosen((bit_vector)(value < low), low, value); }
+CATENA_INLINE vector at_most(vector value, vector high) { return chosen((bit_vector)(value > high), high, value); }
+
 // One post-operation on every result: EACH is a macro that evaluates its argument for each `value`, FACTOR and ADDEND
 // are what the value is multiplied by or added to, SUM is what the destination held.
 #define POST_PROCESS(OPERATION, EACH, FACTOR, ADDEND, SUM) \
@@ -231,11 +238,11 @@ CATENA_INLINE int64_t rows_at_a_time(int64_t width) {
     switch (post->kind) { \
     case CATENA_POST_ELTWISE: \
       if (post->function == CATENA_ELTWISE_CLIP) { \
-        EACH(__builtin_elementwise_min(__builtin_elementwise_max(value, low), high)); \
+        EACH(at_most(at_least(value, low), high)); \
       } else if (post->alpha == 0) { \
-        EACH(__builtin_elementwise_max(value, zero)); \
+        EACH(at_least(value, zero)); \
       } else { \
-        EACH(__builtin_elementwise_max(value, zero) + low * __builtin_elementwise_min(value, zero)); \
+        EACH(at_least(value, zero) + low * at_most(value, zero)); \
       } \
       break; \
     case CATENA_POST_SUM: EACH(value + (SUM)); break; \

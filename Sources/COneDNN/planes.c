@@ -98,10 +98,10 @@ static double shuffle_cycles(int64_t channels) {
 }
 
 double catena_planes_cycles(const catena_implicit_gemm *problem) {
+  // Taps and phases of others have no room in a plan.
+  if (!catena_implicit_gemm_is_possible(problem) || problem->reads_bfloat16) return INFINITY;
   tap_plan plan = taps_of(problem);
-  bool is_deep = deepest(&plan, problem->source_channels) > MAX_DEPTH;
-  bool is_possible = catena_implicit_gemm_is_possible(problem) && !problem->reads_bfloat16;
-  if (!is_possible || is_deep || is_pointwise(&plan, problem)) return INFINITY;
+  if (deepest(&plan, problem->source_channels) > MAX_DEPTH || is_pointwise(&plan, problem)) return INFINITY;
   planes_step step = plan_of(problem, 1);
   // Offsets are kept in 32 bits.
   if (step.bytes_per_thread > INT32_MAX) return INFINITY;

@@ -68,9 +68,10 @@ size_t catena_winograd_scratch_bytes(const catena_winograd *problem, int32_t thr
 double catena_winograd_cycles(const catena_winograd *problem) {
   winograd_step step = plan(problem, 1);
   double products = (double)(POINTS * problem->source_channels * step.columns) / LANES;
-  // A vector that is partly padding is loaded and stored in parts, which takes as long again.
-  int64_t parts = (problem->source_channels % LANES != 0) + (problem->destination_channels % LANES != 0);
-  double transforms = 27.0 * (double)(step.depth + step.columns + parts * LANES);
+  // A vector that is partly padding is masked when it is loaded, and stored in parts, which takes as long again.
+  double transforms = 27.0 * (double)(step.depth + step.columns);
+  if (problem->source_channels % LANES != 0) transforms += 8.0 * LANES;
+  if (problem->destination_channels % LANES != 0) transforms += 27.0 * LANES;
   return (double)(step.tiles_down * step.tiles_across) * (products + transforms);
 }
 
@@ -175,8 +176,10 @@ typedef struct {
 } patch_source;
 
 // Columns straight from the image, then rows straight to the points: one pass through memory between them. Of a patch that
-// is not `whole`, what lies outside reads the nearest pixel inside, and forgets it.
-CATENA_INLINE void transform_patch(patch_source from, patch_part part, bool is_whole, float *to) {
+// is not `whole`, what lies outside reads the nearest pixel inside, and forgets it, as is what lies behind the first `lanes`
+// of a vector, the next pixel's.
+CATENA_INLINE void transform_patch(patch_source from, patch_part part, bool is_whole, int64_t lanes, float *to) {
+  bit_vector is_lane = (bit_vector)(lane_numbers < (uint32_t)lanes);
   int64_t rows[PATCH], columns[PATCH];
   bit_vector is_row[PATCH], is_column[PATCH];
   UNROLL for (int32_t i = 0; i < PATCH; i++) {
@@ -191,6 +194,7 @@ CATENA_INLINE void transform_patch(patch_source from, patch_part part, bool is_w
     UNROLL for (int32_t i = 0; i < PATCH; i++) {
       column[i] = load_from(from.image, rows[i] + columns[j], from.is_bfloat16);
       if (!is_whole) column[i] = (vector)((bit_vector)column[i] & is_row[i] & is_column[j]);
+      if (lanes < LANES) column[i] = (vector)((bit_vector)column[i] & is_lane);
     }
     to_points(column, 1, points);
     UNROLL for (int32_t i = 0; i < PATCH; i++) across[i * PATCH + j] = points[i];
@@ -200,6 +204,13 @@ CATENA_INLINE void transform_patch(patch_source from, patch_part part, bool is_w
     to_points(across + i * PATCH, 1, points);
     UNROLL for (int32_t j = 0; j < PATCH; j++) store(to + (i * PATCH + j) * POINT_STRIDE, points[j]);
   }
+}
+
+// Whether a whole vector of every pixel that a patch reads is in memory.
+CATENA_INLINE bool is_readable(patch_source from, patch_part part, int64_t elements) {
+  int64_t row = nearest(PATCH - 1, part.first_row, part.end_row);
+  int64_t column = nearest(PATCH - 1, part.first_column, part.end_column);
+  return from.corner + row * from.row_stride + column * from.column_stride + LANES <= elements;
 }
 
 // A patch whose last channels are fewer than a vector, as one of whole vectors in `copy`.
@@ -215,6 +226,35 @@ CATENA_INLINE patch_source padded_patch(patch_source from, patch_part part, int6
   return (patch_source){copy, 0, PATCH * LANES, LANES, false};
 }
 
+CATENA_INLINE void transform_part(const catena_winograd *problem, patch_source from, patch_part part, float *to) {
+  int64_t lanes = problem->source_channels % LANES;
+  int64_t pixels = problem->batch * problem->source_height * problem->source_width;
+  bool is_inside = part.first_row <= 0 && part.first_column <= 0 && part.end_row >= PATCH && part.end_column >= PATCH;
+  if (!is_readable(from, part, pixels * problem->source_channels)) {
+    float copy[POINTS * LANES];
+    transform_patch(padded_patch(from, part, lanes, copy), part, true, LANES, to);
+  } else if (is_inside) {
+    transform_patch(from, part, true, lanes, to);
+  } else {
+    transform_patch(from, part, false, lanes, to);
+  }
+}
+
+// A patch of channels that fill no vector. A function of its own: beside it, registers do not suffice for the others.
+CATENA_VECTORISED
+static void transform_last_channels(
+  const catena_winograd *problem, const patch_source *from, const patch_part *part, float *to
+) {
+  patch_source image = *from;
+  if (image.is_bfloat16) {
+    image.is_bfloat16 = true;
+    transform_part(problem, image, *part, to);
+  } else {
+    image.is_bfloat16 = false;
+    transform_part(problem, image, *part, to);
+  }
+}
+
 CATENA_INLINE void transform_source(
   const winograd_step *step, tile_place place, float *to, bool is_bfloat16
 ) {
@@ -227,12 +267,11 @@ CATENA_INLINE void transform_source(
   bool is_inside = top >= 0 && left >= 0 && part.end_row >= PATCH && part.end_column >= PATCH;
   for (int64_t channel = 0; channel < channels; channel += LANES) {
     if (channels - channel < LANES) {
-      float copy[POINTS * LANES];
-      transform_patch(padded_patch(from, part, channels - channel, copy), part, true, to);
+      transform_last_channels(problem, &from, &part, to);
     } else if (is_inside) {
-      transform_patch(from, part, true, to);
+      transform_patch(from, part, true, LANES, to);
     } else {
-      transform_patch(from, part, false, to);
+      transform_patch(from, part, false, LANES, to);
     }
     from.corner += LANES;
     to += VECTOR_STRIDE;

@@ -130,7 +130,7 @@ private actor Compiler {
     do throws(GraphError) {
       graph = graph.pruned()
       try graph.checkInvariants()
-      return try graph.foldingConstants().pruned()
+      return try graph.withoutEmptyOutputPadding().foldingConstants().pruned()
     } catch { throw .invalidGraph(error) }
   }
 }

@@ -43,6 +43,8 @@ extension Graph {
     default: return nil
     }
     let types = (node.inputs + node.outputs).map { type($0).elementType }
+    // Integers of more digits than f32 has come to and from doubles whole.
+    if case .cast = node.operation, types.contains(.float64), types.contains(where: \.isInteger) { return .integer }
     if types.contains(where: \.isFloatingPoint) { return .float }
     return types.contains(where: \.isInteger) ? .integer : .float
   }

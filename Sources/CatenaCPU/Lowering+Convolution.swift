@@ -29,7 +29,7 @@ extension Lowering {
     problem.padsEnd = problem.padsEnd.map { max(0, $0) }
     let weights = try convolutionWeights(problem, nodes)
     let value = graph.nodes[nodes[weights.nodeCount - 1]].outputs[0]
-    var candidates = postOperationCandidates(nodes.dropFirst(weights.nodeCount), behind: value, source: source)
+    var candidates = postOperationCandidates(nodes.dropFirst(weights.nodeCount), behind: value)
     // What follows a value that is kept in bf16 is done in bf16, or by passes of its own.
     if !problem.readsBFloat16, narrowed.contains(value) { candidates = [PostOperations()] }
     if let done = addPacked(problem, source, weights, candidates, nodes) { return done }

@@ -19,12 +19,12 @@ extension Lowering {
     let isPlain = gemm.alpha == 1 && (node.inputs.count < 3 || bias != nil)
     let candidates =
       isPlain
-      ? postOperationCandidates(nodes.dropFirst(), behind: value, source: a) : [PostOperations()]
+      ? postOperationCandidates(nodes.dropFirst(), behind: value) : [PostOperations()]
     let result = allocate(graph.shape(value), .logical(rank: 2), .float32)
     // Regions multiply rows, not whole products: only one gate row for all can be a post-operation.
     let product = Product(
       source: a, weights: b, constant: graph.constants[node.inputs[1]].map { gemm.transposeB ? $0.transposed() : $0 },
-      result: result, bias: bias, value: value)
+      result: result, bias: isPlain ? bias : nil, value: value)
     let done = try addProduct(product, candidates.filter { $0.regions == 1 }, nodes)
     if !isPlain { addScaled(gemm, node, result) }
     return done

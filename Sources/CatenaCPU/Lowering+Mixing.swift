@@ -48,28 +48,26 @@ extension Lowering {
     return parts
   }
 
-  /// The ways to do nodes behind `value` in its primitive, which reads `source`, those that do most first; a residual is
-  /// added in place where nobody else reads it any more.
-  func postOperationCandidates(
-    _ nodes: ArraySlice<Int>, behind value: ValueID, source: View
-  ) -> [PostOperations] {
+  /// The ways to do nodes behind `value` in its primitive, those that do most first; a residual is added in place where
+  /// nobody else reads it any more, the primitive's other operands among them.
+  func postOperationCandidates(_ nodes: ArraySlice<Int>, behind value: ValueID) -> [PostOperations] {
     var candidates = [PostOperations()]
     var value = value
     var ways = candidates
     for index in nodes {
-      let node = graph.nodes[index]
-      ways = ways.flatMap { extended($0, by: node, behind: value, source: source) }
+      ways = ways.flatMap { extended($0, by: index, behind: value) }
       if ways.isEmpty { break }
       candidates += ways.reversed()
-      value = node.outputs[0]
+      value = graph.nodes[index].outputs[0]
     }
     return candidates.reversed()
   }
 
   /// The ways to do one node more; none when no primitive can.
   private func extended(
-    _ way: PostOperations, by node: Node, behind value: ValueID, source: View
+    _ way: PostOperations, by index: Int, behind value: ValueID
   ) -> [PostOperations] {
+    let node = graph.nodes[index]
     var way = way
     way.nodeCount += 1
     switch node.operation {
@@ -95,10 +93,8 @@ extension Lowering {
       sum.append(catena_post_operation(kind: CATENA_POST_SUM), nil)
       sum.accumulated = view
       way.append(catena_post_operation(kind: CATENA_POST_ADD_TENSOR), view)
-      let isOwn =
-        view.buffer == views[residual]?.buffer && view.buffer != source.buffer && view.offset == 0
-        && isWholeBuffer(view)
-      return isOwn && dies(residual) ? [sum, way] : [way]
+      let isOwn = view.buffer == views[residual]?.buffer && view.offset == 0 && isWholeBuffer(view)
+      return isOwn && dies(residual, readIn: index) ? [sum, way] : [way]
     default: return []
     }
     return [way]

@@ -131,7 +131,8 @@ extension Lowering {
     if defineChannels(node, axis: axis, isPlaced: false) { return }
     let value = node.outputs[0]
     let shape = graph.shape(node.inputs[0])
-    let data = logical(node.inputs[0], storage(node.inputs[0]))
+    // Elements are copied as they are: an image may be kept in bf16 on one side only.
+    let data = logical(node.inputs[0], storage(value))
     let indices = logical(node.inputs[1], storage(node.inputs[1]))
     let result = allocate(graph.shape(value), .logical(rank: graph.shape(value).rank), storage(value))
     addStep(record(value, "gather", inputs: [result, indices]), reads: [data, indices], writes: [result]) { binder in

@@ -204,11 +204,15 @@ final class Lowering {
   }
 
   /// Whether the memory of a value may be overwritten by the group being lowered, which reads it last.
-  func dies(_ value: ValueID) -> Bool {
+  /// - Parameter node: the only node of the group that may read it; `nil` where any may.
+  func dies(_ value: ValueID, readIn node: Int? = nil) -> Bool {
     guard let buffer = views[value]?.buffer, case .intermediate = plan.buffers[buffer.index].kind else { return false }
     return views.allSatisfy { other, view in
       guard view.buffer == buffer else { return true }
-      return !observed.contains(other) && (readers[other] ?? []).allSatisfy { positions[$0] <= position }
+      return !observed.contains(other)
+        && (readers[other] ?? []).allSatisfy { reader in
+          positions[reader] < position || positions[reader] == position && (node ?? reader) == reader
+        }
     } && conversions.values.allSatisfy { $0.buffer != buffer }
   }
 

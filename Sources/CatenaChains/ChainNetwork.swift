@@ -54,6 +54,11 @@ public struct ChainNetwork: Sendable {
       throw ChainError.unsupportedOutput(
         "the output '\(graph[output].name)' has the shape \(shape): a chain needs one row of logits per sample")
     }
+    guard shape.elementCount > batch else {
+      throw ChainError.unsupportedOutput(
+        "the output '\(graph[output].name)' is one number per sample: a chain needs the logits of two classes or more, as "
+          + "one class is certain whatever the network computes")
+    }
     graph.outputs = [logits]
     return graph.pruned()
   }

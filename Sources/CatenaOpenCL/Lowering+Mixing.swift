@@ -339,7 +339,7 @@ extension Lowering {
     else { return asItLies }
     let key = PackedWeight(
       weight: value, isTransposed: column != 1, groups: 1, normalization: [],
-      form: lanes == nil ? .matrix : .matrixPanels)
+      form: lanes == nil ? .matrix : .matrixPanels, depth: product.inner)
     let (depth, columns) = (product.inner, product.columns)
     let packed = packed(key) { lowering in
       if let lanes {

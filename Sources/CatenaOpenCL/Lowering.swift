@@ -316,6 +316,8 @@ struct PackedWeight: Hashable {
   var normalization: [ValueID]
   /// Which kernels read it.
   var form = Form.convolution
+  /// What a product adds up: with one column in memory both orientations lie alike.
+  var depth = 0
 
   /// How a packed weight lies.
   enum Form { case convolution, matrix, matrixPanels, tensorCores }

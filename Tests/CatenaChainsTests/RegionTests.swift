@@ -8,6 +8,15 @@ struct RegionTests {
   /// Three regions, each with its own aim.
   private static let keep = [0.5, 0.1, 0.25]
 
+  @Test("a network of one class is refused: it is certain whatever is left of it")
+  func oneClass() throws {
+    var builder = NetworkBuilder()
+    let stem = try builder.tanh(builder.convolution(builder.input([2, 3, 5, 5]), 4, name: "stem"))
+    try builder.classify(stem, classes: 1)
+    let model = try ONNXModel(exporting: builder.graph)
+    #expect(throws: ChainError.self) { try ChainNetwork(model: model, batch: 2) }
+  }
+
   @Test("three regions in one batch are three runs")
   func threeRegionsAreThreeRuns() async throws {
     let network = ShippedNetwork.resnet20

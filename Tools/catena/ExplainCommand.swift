@@ -174,7 +174,8 @@ struct MethodOptions: ParsableArguments {
   /// The arguments for a network that reads pictures of `sampleShape` behind `preprocessing`.
   func settings(_ preprocessing: Preprocessing, sampleShape: Shape) throws -> AttributionSettings {
     var settings = AttributionSettings()
-    settings.inputBounds = InputBounds(preprocessing)
+    // Other channels than a picture's have no bounds that are known.
+    if sampleShape.rank > 0, sampleShape[0] == 3 { settings.inputBounds = InputBounds(preprocessing) }
     settings.baseline = try baseline?.tensor(preprocessing, sampleShape: sampleShape)
     settings.layer = layer
     settings.seed = seed

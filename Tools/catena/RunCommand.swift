@@ -50,6 +50,11 @@ struct RunCommand: AsyncParsableCommand {
         model: network, batch: min(batch, region.count), backend: engine.backend, options: engine.compileOptions)
       return try await runner.logits(of: region)
     }
+    if let place = logits.firstIndex(where: { !$0.allSatisfy(\.isFinite) }) {
+      throw FileError(
+        .unsuitable, model,
+        "gives NaN or infinite logits for \(region.sampleNames[place]): look at its weights and at --preprocess")
+    }
     let predictions = zip(region.sampleNames, logits).map { Prediction(image: $0, logits: $1, top: top, names: names) }
     if json { return try Output.json(predictions) }
     for prediction in predictions {

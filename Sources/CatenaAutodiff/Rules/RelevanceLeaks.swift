@@ -20,7 +20,11 @@ public final class RelevanceLeaks: Sendable {
     var total = graph.addFilled(0, TensorType(.float32, [batch]), name: "leak")
     for value in recorded.withLock({ $0 }) {
       let shape = graph.shape(value)
-      precondition(shape.rank > 0 && shape[0] == batch, "a leak of the shape \(shape) has no samples")
+      guard shape.rank > 0, shape[0] == batch else {
+        throw .invalid(
+          "relevance is lost in '\(graph[value].name)', \(shape), whose first axis is not that of the \(batch) images: "
+            + "what leaks of each cannot be told. Methods other than relevance propagation explain this network")
+      }
       let axes = Array(1..<shape.rank)
       let sum =
         axes.isEmpty ? value : try graph.add(.reduce(Reduce(.sum, axes: axes, keepsDimensions: false)), value)

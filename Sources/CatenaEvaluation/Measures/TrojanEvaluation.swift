@@ -38,7 +38,8 @@ public struct TrojanEvaluation: Sendable {
     /// Per sample, the mean AUC over the methods.
     public var meanAreas: [Double] {
       keepsPrediction.indices.map { sample in
-        areas.values.reduce(0) { $0 + $1[sample] } / Double(max(areas.count, 1))
+        // In a fixed order: sums in another one differ in their last digit.
+        areas.sorted { $0.key < $1.key }.reduce(0) { $0 + $1.value[sample] } / Double(max(areas.count, 1))
       }
     }
   }

@@ -62,9 +62,9 @@ public struct Preprocessing: Sendable, Hashable {
         guard fraction > 0, fraction <= 1 else { return "a fraction must be above 0 and at most 1, not \(fraction)" }
       }
     }
-    guard divisor.isFinite, Float(divisor) != 0 else { return "divisor must be a number other than 0" }
-    guard mean.count == 3, mean.allSatisfy(\.isFinite) else { return "mean needs three numbers" }
-    guard std.count == 3, std.allSatisfy({ $0.isFinite && Float($0) != 0 }) else {
+    guard Float(divisor).isFinite, Float(divisor) != 0 else { return "divisor must be a number other than 0" }
+    guard mean.count == 3, mean.allSatisfy({ Float($0).isFinite }) else { return "mean needs three numbers" }
+    guard std.count == 3, std.allSatisfy({ Float($0).isFinite && Float($0) != 0 }) else {
       return "std needs three numbers other than 0"
     }
     return nil

@@ -167,6 +167,9 @@ public enum SampleSource {
           ?? "inputs are [C,H,W] or [N,C,H,W]")
     }
     let values = tensor.elementType == .float32 ? tensor : Tensor(tensor.floats, shape: shape)
+    if let place = values.floats.firstIndex(where: { !$0.isFinite }) {
+      throw unsuitable("element \(place) is \(values.floats[place]): inputs are finite numbers")
+    }
     if isSingle { return [Sample(name: name, content: .tensor(values))] }
     let sampleShape = Shape(Array(shape.dimensions.dropFirst()))
     return slices(values, sampleShape).enumerated().map { index, slice in

@@ -156,6 +156,9 @@ private struct LayerSearch {
     switch node.operation {
     case .convolution(let convolution):
       guard !unmixed.contains(input) else { return .untouched("it is the stem convolution") }
+      guard graph.shape(input)[0] == batch else {
+        return .untouched("it reads \(graph.shape(input)[0]) images of \(batch): parts of them are not told apart")
+      }
       let source = Array(graph.shape(input).dimensions.dropFirst(2))
       guard source.count <= 2 else { return .untouched("it has \(source.count) spatial axes; 1 or 2 are supported") }
       let destination = Array(graph.shape(node.outputs[0]).dimensions.dropFirst(2))

@@ -25,6 +25,8 @@ struct SampleSourceTests {
       ("grey", Tensor([UInt8](0..<6), shape: [2, 3])),
       ("integers", Tensor([Int32](0..<12), shape: [3, 2, 2])),
       ("empty", Tensor(zeros: [0, 3, 2, 2])),
+      ("nan", Tensor((0..<12).map { $0 == 7 ? Float.nan : 1 }, shape: [3, 2, 2])),
+      ("infinite", Tensor((0..<12).map { $0 == 0 ? -Double.infinity : 1 }, shape: [3, 2, 2])),
     ]
     for (name, tensor) in tensors {
       try Safetensors(tensors: [NamedTensor(name: "x", tensor: tensor)]).write(to: folder.file("\(name).safetensors"))
@@ -37,6 +39,12 @@ struct SampleSourceTests {
 
   private func error(_ name: String, shape: Shape? = nil) -> FileError? {
     fileError { () throws(FileError) in try samples(name, shape: shape) }
+  }
+
+  @Test("Numbers that are none are refused, with their place", arguments: [("nan", "element 7"), ("infinite", "element 0")])
+  func notFinite(_ name: String, _ place: String) {
+    let error = error("\(name).safetensors")
+    #expect(error?.kind == .unsuitable && error?.description.contains(place) == true)
   }
 
   @Test("Files keep the order of the arguments")
