@@ -41,7 +41,8 @@ struct SampleSourceTests {
     fileError { () throws(FileError) in try samples(name, shape: shape) }
   }
 
-  @Test("Numbers that are none are refused, with their place", arguments: [("nan", "element 7"), ("infinite", "element 0")])
+  @Test(
+    "Numbers that are none are refused, with their place", arguments: [("nan", "element 7"), ("infinite", "element 0")])
   func notFinite(_ name: String, _ place: String) {
     let error = error("\(name).safetensors")
     #expect(error?.kind == .unsuitable && error?.description.contains(place) == true)
