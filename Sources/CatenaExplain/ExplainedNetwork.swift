@@ -19,6 +19,7 @@ struct ExplainedNetwork: Sendable {
     do throws(ONNXError) { graph = try model.graph(batch: batch) } catch { throw .model(error) }
     guard graph.inputs.count == 1, let output = graph.outputs.first, graph.shape(output).rank > 1,
       graph.shape(output)[0] == batch, graph.type(output).elementType == .float32,
+      graph.shape(output).dimensions.dropFirst().max() == graph.shape(output).elementCount / batch,
       graph.type(graph.inputs[0]).elementType == .float32, graph.shape(graph.inputs[0]).rank > 2
     else {
       throw .unsuitableNetwork(

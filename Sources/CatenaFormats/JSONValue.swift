@@ -47,6 +47,14 @@ struct JSONError: Error {
   let reason: String
 }
 
+/// Throws where `bytes` of the file at `path` break the rules or have a member twice, of which Foundation's decoder takes one
+/// in silence.
+package func checkJSON(_ bytes: [UInt8], path: String) throws(FileError) {
+  do throws(JSONError) { _ = try JSONValue(bytes[...]) } catch {
+    throw FileError(.malformed, path, "is no valid JSON at its byte \(error.byte): \(error.reason)")
+  }
+}
+
 private struct JSONParser {
   private let bytes: [UInt8]
   private var offset = 0

@@ -33,7 +33,9 @@ class Extraction(typing.NamedTuple):
 
 EXTRACTIONS = [
     Extraction("cifar10_resnet56", "10%", "cifar10"),
+    Extraction("cifar10_resnet56", "10%", "cifar10", precision="bf16"),
     Extraction("cifar10_resnet56", "10%", "cifar10", regions=10),
+    Extraction("cifar10_resnet56", "10%", "cifar10", regions=10, precision="bf16"),
     Extraction("resnet18_ktb", "10%", "imagenet"),
     # A region whose first end gives the network's class for every sample, as most do. A search that begins again makes many
     # more of the last, cheapest steps, and its ratio is higher.

@@ -10,12 +10,9 @@ extension Preprocessing {
   /// Other steps are `{ "resize": [width, height], "resampling": ... }` and `{ "centreCropFraction": 0.875 }`. Every
   /// member may be missing: no steps, RGB, 255, mean 0, std 1. Unknown members are errors.
   public static func decode(_ bytes: [UInt8], path: String) throws(FileError) -> Preprocessing {
+    try checkJSON(bytes, path: path)
     do {
-      // Foundation's decoder takes the last of repeated members in silence.
-      _ = try JSONValue(bytes[...])
       return try JSONDecoder().decode(Preprocessing.self, from: Data(bytes))
-    } catch let error as JSONError {
-      throw FileError(.malformed, path, "is no valid JSON at its byte \(error.byte): \(error.reason)")
     } catch let error as DecodingError {
       throw FileError(.malformed, path, "is no preprocessing description: \(reason(error))")
     } catch {

@@ -53,12 +53,13 @@ public enum SparsityRatios: Sendable, Hashable {
   /// Reads a JSON object of ratios by layer's name.
   public static func read(_ path: String) throws -> SparsityRatios {
     let bytes = try readFile(path)
-    do {
-      return .perLayer(try JSONDecoder().decode([String: Double].self, from: Data(bytes)))
-    } catch {
+    let ratios: [String: Double]
+    do { ratios = try JSONDecoder().decode([String: Double].self, from: Data(bytes)) } catch {
       throw FileError(
         .malformed, path, "holds no ratios; write an object of layers and numbers, as in { \"conv1\": 0.9 }")
     }
+    try checkJSON(bytes, path: path)
+    return .perLayer(ratios)
   }
 }
 

@@ -85,6 +85,7 @@ extension CommandLineTests {
       for (content, says, code) in [
         (#"{"nowhere": 0.5}"#, "there is no layer 'nowhere'", Int32(64)), ("[1]", "holds no ratios", 65),
         ("", "holds no ratios", 65),
+        (#"{"a": 0.5, "a": 0.9}"#, "is no valid JSON", 65),
       ] {
         let file = try folder.write(Array(content.utf8), to: "ratios.json")
         let before = try folder.names
