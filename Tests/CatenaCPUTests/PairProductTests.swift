@@ -9,22 +9,7 @@ import Testing
 /// Direct convolutions of images in bf16, with numbers that bf16 holds exactly: what differs from the reference is rounded
 /// results.
 struct PairProductTests {
-  struct Shape4: Sendable {
-    var batch = 3
-    var sources: Int
-    var results: Int
-    var height: Int
-    var width: Int
-    var kernel = [3, 3]
-    var strides = [1, 1]
-    var dilations = [1, 1]
-    var padsBegin = [1, 1]
-    var padsEnd = [1, 1]
-
-    var convolution: Convolution {
-      Convolution(strides: strides, padsBegin: padsBegin, padsEnd: padsEnd, dilations: dilations)
-    }
-  }
+  typealias Shape4 = PackedKernelTests.Shape4
 
   /// Odd depths, whose last pair is half, in every number of vectors; lines of all groups of pixels; phases with and without
   /// taps; borders on all sides.
@@ -129,6 +114,12 @@ struct PairProductTests {
     // The image itself is not read, so that it is kept in bf16.
     graph.outputs = [try graph.add(.transpose(permutation: [0, 2, 3, 1]), value)]
     return (graph.pruned(), value)
+  }
+}
+
+extension PackedKernelTests.Shape4 {
+  fileprivate var convolution: Convolution {
+    Convolution(strides: strides, padsBegin: padsBegin, padsEnd: padsEnd, dilations: dilations)
   }
 }
 
