@@ -4,6 +4,7 @@
 //
 // Few results: vectors run along the source's channels, so that a vector of products is never mostly padding, and one
 // pass over sixteen sums turns them into a vector of neighbouring results. Else: vectors run along the results.
+#include "elementwise.h"
 #include "products_of_floats.h"
 
 #include "direct_products.h"
@@ -157,7 +158,7 @@ CATENA_INLINE void append_weights(
   float first = weight_of(step, weights, run, first_tap, i, result);
   if (step->problem.reads_bfloat16) {
     float second = weight_of(step, weights, run, first_tap, i + 1, result);
-    uint16_t pair[2] = {bfloat16_of(first), bfloat16_of(second)};
+    uint16_t pair[2] = {catena_to_bfloat16(first), catena_to_bfloat16(second)};
     memcpy(*packed, pair, sizeof pair);
   } else {
     **packed = first;

@@ -1,5 +1,6 @@
 // Direct convolutions whose vectors run along the results: every number of a pixel's source, or every pair of them, meets a
-// vector of weights. A group of pixels at equal distances, some of a line and as many of the lines below, is computed at a time.
+// vector of weights. A group of pixels at equal distances, some of a line and as many of the lines below, is computed at a
+// time.
 #pragma once
 
 #include "bands.h"

@@ -42,45 +42,21 @@ CATENA_INLINE product_operands operands_of(
   return at;
 }
 
-// Fewer floats than a vector, in as few moves as there are bits in their count.
-CATENA_INLINE void copy_part(float *to, const float *from, int64_t count) {
-  if (count & 8) {
-    memcpy(to, from, 8 * sizeof(float));
-    to += 8;
-    from += 8;
+// Fewer numbers than a vector has, in as few moves as there are bits in their count.
+#define COPY_PART(NAME, NUMBER) \
+  CATENA_INLINE void NAME(NUMBER *to, const NUMBER *from, int64_t count) { \
+    UNROLL for (int64_t part = LANES / 2; part > 1; part /= 2) { \
+      if (count & part) { \
+        memcpy(to, from, (size_t)part * sizeof(NUMBER)); \
+        to += part; \
+        from += part; \
+      } \
+    } \
+    if (count & 1) *to = *from; \
   }
-  if (count & 4) {
-    memcpy(to, from, 4 * sizeof(float));
-    to += 4;
-    from += 4;
-  }
-  if (count & 2) {
-    memcpy(to, from, 2 * sizeof(float));
-    to += 2;
-    from += 2;
-  }
-  if (count & 1) *to = *from;
-}
 
-// The same of numbers in 16 bits.
-CATENA_INLINE void copy_half_part(uint16_t *to, const uint16_t *from, int64_t count) {
-  if (count & 8) {
-    memcpy(to, from, 8 * sizeof(uint16_t));
-    to += 8;
-    from += 8;
-  }
-  if (count & 4) {
-    memcpy(to, from, 4 * sizeof(uint16_t));
-    to += 4;
-    from += 4;
-  }
-  if (count & 2) {
-    memcpy(to, from, 2 * sizeof(uint16_t));
-    to += 2;
-    from += 2;
-  }
-  if (count & 1) *to = *from;
-}
+COPY_PART(copy_part, float)
+COPY_PART(copy_half_part, uint16_t)
 
 // The first `lanes` of a vector, which alone exist in memory.
 CATENA_INLINE vector load_part(const float *from, int64_t lanes) {
@@ -108,13 +84,6 @@ static const bit_vector lane_numbers = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12
 
 CATENA_INLINE vector load_bfloat16(const uint16_t *from) {
   return (vector)(__builtin_convertvector(*(const half_vector *)from, bit_vector) << 16);
-}
-
-CATENA_INLINE uint16_t bfloat16_of(float value) {
-  uint32_t bits;
-  memcpy(&bits, &value, sizeof bits);
-  if (value != value) return (uint16_t)((bits | 0x00400000) >> 16);
-  return (uint16_t)((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 // Nearest, ties to even; a NaN stays one. `rounds`: whether this is compiled for a processor that does so itself (where

@@ -167,9 +167,10 @@ public enum SampleSource {
           ?? "inputs are [C,H,W] or [N,C,H,W]")
     }
     let values = tensor.elementType == .float32 ? tensor : Tensor(tensor.floats, shape: shape)
-    if let place = values.floats.firstIndex(where: { !$0.isFinite }) {
-      throw unsuitable("element \(place) is \(values.floats[place]): inputs are finite numbers")
+    let odd = values.withElements(of: Float.self) { elements in
+      elements.firstIndex { !$0.isFinite }.map { (place: $0, value: elements[$0]) }
     }
+    if let odd { throw unsuitable("element \(odd.place) is \(odd.value): inputs are finite numbers") }
     if isSingle { return [Sample(name: name, content: .tensor(values))] }
     let sampleShape = Shape(Array(shape.dimensions.dropFirst()))
     return slices(values, sampleShape).enumerated().map { index, slice in
