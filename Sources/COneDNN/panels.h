@@ -43,15 +43,17 @@ CATENA_INLINE product_operands operands_of(
 }
 
 // Fewer numbers than a vector has, in as few moves as there are bits in their count.
+#define MOVE(NUMBER, PART) \
+  if (count & (PART)) { \
+    memcpy(to, from, (PART) * sizeof(NUMBER)); \
+    to += (PART); \
+    from += (PART); \
+  }
 #define COPY_PART(NAME, NUMBER) \
   CATENA_INLINE void NAME(NUMBER *to, const NUMBER *from, int64_t count) { \
-    UNROLL for (int64_t part = LANES / 2; part > 1; part /= 2) { \
-      if (count & part) { \
-        memcpy(to, from, (size_t)part * sizeof(NUMBER)); \
-        to += part; \
-        from += part; \
-      } \
-    } \
+    MOVE(NUMBER, 8) \
+    MOVE(NUMBER, 4) \
+    MOVE(NUMBER, 2) \
     if (count & 1) *to = *from; \
   }
 
