@@ -27,7 +27,7 @@ public struct DerivativeSite: Sendable {
   public let wanted: [Bool]
   /// The value of a paired reference run that corresponds to each forward value (see `Graph.appendingCopy`); values
   /// that are missing are the same in both runs.
-  public let pairedValues: [ValueID: ValueID]
+  public let pairedValues: ValueMap<ValueID>
 
   /// The node's operator.
   public var operation: Operator { node.operation }

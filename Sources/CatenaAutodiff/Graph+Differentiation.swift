@@ -21,7 +21,7 @@ public struct DifferentiatedGraph: Sendable {
   /// The graph, its own nodes unchanged, followed by the backward nodes.
   public var graph: Graph
   /// The gradient of the targets with respect to each wanted value, of that value's type.
-  public var gradients: [ValueID: ValueID]
+  public var gradients: ValueMap<ValueID>
 }
 
 extension Graph {
@@ -38,7 +38,7 @@ extension Graph {
   /// - Throws: `DifferentiationError`; `.noDerivative` lists every node on the way that has no rule.
   public func differentiating(
     _ targets: [DerivativeTarget], withRespectTo sources: [ValueID], rules: any DerivativeRules = GradientRules(),
-    pairedValues: [ValueID: ValueID] = [:]
+    pairedValues: ValueMap<ValueID> = [:]
   ) throws(DifferentiationError) -> DifferentiatedGraph {
     for id in targets.map(\.value) + sources where !type(id).elementType.isFloatingPoint {
       throw .notFloatingPoint(self[id])
@@ -47,14 +47,14 @@ extension Graph {
     for target in targets { try pass.seed(target) }
     for node in nodes.reversed() { pass.visit(node, rules: rules) }
     if !pass.missing.isEmpty { throw .noDerivative(pass.missing.reversed()) }
-    var gradients: [ValueID: ValueID] = [:]
+    var gradients: ValueMap<ValueID> = [:]
     for source in sources { gradients[source] = pass.gradient(of: source) }
     return DifferentiatedGraph(graph: pass.graph, gradients: gradients)
   }
 
   /// The floating-point values through which a change of `sources` can be felt continuously.
-  private func valuesDepending(on sources: [ValueID]) -> Set<ValueID> {
-    var active = Set(sources)
+  private func valuesDepending(on sources: [ValueID]) -> ValueSet {
+    var active = ValueSet(sources)
     for node in nodes where node.inputs.contains(where: active.contains) {
       active.formUnion(node.outputs.filter { type($0).elementType.isFloatingPoint })
     }
@@ -67,8 +67,8 @@ extension Graph {
   /// - Parameter replacements: The values to be replaced, and by what, of the same type.
   /// - Returns: the graph, and the copy's value for every value that differs between the two runs.
   public func appendingCopy(
-    replacing replacements: [ValueID: ValueID]
-  ) throws(GraphError) -> (graph: Graph, pairedValues: [ValueID: ValueID]) {
+    replacing replacements: ValueMap<ValueID>
+  ) throws(GraphError) -> (graph: Graph, pairedValues: ValueMap<ValueID>) {
     var graph = self
     var paired = replacements
     for (old, new) in replacements {
@@ -88,11 +88,11 @@ extension Graph {
 private struct BackwardPass {
   private(set) var graph: Graph
   private(set) var missing: [DifferentiationError.MissingRule] = []
-  private let active: Set<ValueID>
-  private let pairedValues: [ValueID: ValueID]
-  private var flows: [ValueID: ValueID] = [:]
+  private let active: ValueSet
+  private let pairedValues: ValueMap<ValueID>
+  private var flows: ValueMap<ValueID> = [:]
 
-  init(graph: Graph, active: Set<ValueID>, pairedValues: [ValueID: ValueID]) {
+  init(graph: Graph, active: ValueSet, pairedValues: ValueMap<ValueID>) {
     self.graph = graph
     self.active = active
     self.pairedValues = pairedValues

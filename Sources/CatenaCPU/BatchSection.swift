@@ -28,13 +28,13 @@ struct BatchSection {
   private let nodes: [Node]
   private let graph: Graph
   /// Values whose first axis walks the samples.
-  private let batched: Set<ValueID>
+  private let batched: ValueSet
   /// Everything else, its nodes before the section and behind it.
   let before: [Node]
   let behind: [Node]
 
   /// Finds the section of `graph`; `nil` when there is none, or when it leaves out an operator that mixes channels.
-  init?(of graph: Graph, observed: Set<ValueID>) {
+  init?(of graph: Graph, observed: ValueSet) {
     guard let first = graph.inputs.first, graph.shape(first).rank > 1, graph.shape(first)[0] > 1 else { return nil }
     var search = SectionSearch(graph: graph, samples: graph.shape(first)[0], first: first)
     guard search.divide(), search.samples % search.regions == 0 else { return nil }
@@ -43,7 +43,7 @@ struct BatchSection {
     (nodes, before, behind) = (search.members, search.before, search.behind)
     batched = search.batched
     inputs = search.crossings.sorted { $0.key < $1.key }.map { ($0.key, $0.value) }
-    let readOutside = Set(search.behind.flatMap(\.inputs)).union(observed)
+    let readOutside = ValueSet(search.behind.flatMap(\.inputs)).union(observed)
     outputs = search.members.flatMap(\.outputs).filter(readOutside.contains).map { value in
       (value, search.batched.contains(value) ? .samples : .sums)
     }
@@ -51,7 +51,7 @@ struct BatchSection {
 
   /// The section for a block of `size` samples of one region; `nil` if an operator's rule does not allow it.
   func body(blockOf size: Int) -> Graph? {
-    var types: [ValueID: TensorType] = [:]
+    var types: ValueMap<TensorType> = [:]
     func shrink(_ value: ValueID, to crossing: Crossing) {
       var type = graph.type(value)
       switch crossing {
@@ -63,14 +63,14 @@ struct BatchSection {
     }
     for value in batched { shrink(value, to: .samples) }
     for (value, crossing) in inputs + outputs { shrink(value, to: crossing) }
-    let made = Set(nodes.flatMap(\.outputs))
+    let made = ValueSet(nodes.flatMap(\.outputs))
     for value in made where !batched.contains(value) { shrink(value, to: .sums) }
     var nodes = nodes
     for index in nodes.indices {
       nodes[index].operation = nodes[index].operation.resized { $0 / samples * size }
     }
-    let crossing = Set(inputs.map(\.value))
-    let read = Set(nodes.flatMap(\.inputs)).subtracting(crossing)
+    let crossing = ValueSet(inputs.map(\.value))
+    let read = ValueSet(nodes.flatMap(\.inputs)).subtracting(crossing)
     var body = graph
     body.rebuild(
       nodes: nodes, constants: graph.constants.filter { read.contains($0.key) }, types: types,
@@ -108,15 +108,15 @@ private struct SectionSearch {
   let graph: Graph
   let samples: Int
   private(set) var regions = 1
-  private(set) var batched: Set<ValueID>
-  private(set) var crossings: [ValueID: BatchSection.Crossing] = [:]
+  private(set) var batched: ValueSet
+  private(set) var crossings: ValueMap<BatchSection.Crossing> = [:]
   private(set) var members: [Node] = []
   private(set) var before: [Node] = []
   private(set) var behind: [Node] = []
   /// Values that need the section's results.
-  private var late: Set<ValueID> = []
+  private var late: ValueSet = []
   /// Those of them that follow from values of single samples, not from sums alone.
-  private var lateSamples: Set<ValueID> = []
+  private var lateSamples: ValueSet = []
 
   init(graph: Graph, samples: Int, first: ValueID) {
     self.graph = graph

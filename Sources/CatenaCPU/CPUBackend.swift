@@ -64,7 +64,7 @@ private actor Compiler {
   }
 
   func compile(_ program: Program, _ options: CompileOptions) throws(ComputeError) -> CompiledProgram {
-    let observed = Set(program.graph.outputs + program.carries.map(\.output))
+    let observed = ValueSet(program.graph.outputs + program.carries.map(\.output))
     let graph = try prepared(program, observed)
     let unsupported = graph.unsupportedNodes()
     guard unsupported.isEmpty else { throw .unsupported(backend: "cpu", nodes: unsupported) }
@@ -89,7 +89,7 @@ private actor Compiler {
   }
 
   private func lowered(
-    _ graph: Graph, _ program: Program, _ observed: Set<ValueID>, _ engine: Engine, _ section: BatchSection?,
+    _ graph: Graph, _ program: Program, _ observed: ValueSet, _ engine: Engine, _ section: BatchSection?,
     _ way: Blocking?, _ options: CompileOptions
   ) throws(ComputeError) -> Lowering {
     let narrows = options.precision == .bf16
@@ -104,7 +104,7 @@ private actor Compiler {
     // Code is generated for the threads that will run it.
     catena_set_threads(Int32(threads / way.lanes))
     defer { catena_set_threads(Int32(threads)) }
-    let results = Set(body.outputs)
+    let results = ValueSet(body.outputs)
     let block = Lowering(
       graph: body, observed: results, engine: engine, threads: threads / way.lanes,
       narrowed: narrows ? body.narrowableValues(observed: results) : [],
@@ -119,7 +119,7 @@ private actor Compiler {
   }
 
   /// The graph without what nobody needs.
-  private func prepared(_ program: Program, _ observed: Set<ValueID>) throws(ComputeError) -> Graph {
+  private func prepared(_ program: Program, _ observed: ValueSet) throws(ComputeError) -> Graph {
     var graph = program.graph
     graph.outputs = graph.outputs + program.carries.map(\.output).filter { !program.graph.outputs.contains($0) }
     for carry in program.carries {

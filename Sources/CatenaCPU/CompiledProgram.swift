@@ -15,7 +15,7 @@ final class CompiledProgram: @unchecked Sendable {
   /// Kernels of each record; `nil` for the blocks, whose kernels are the section's.
   private let kernelCounts: [Int?]
   /// Where inputs, outputs and carried values lie.
-  private let views: [ValueID: View]
+  private let views: ValueMap<View>
   private let addresses: [UnsafeMutableRawPointer]
   private let graph: Graph
   /// What kernels were bound to besides memory: primitives live as long as they.
@@ -24,10 +24,10 @@ final class CompiledProgram: @unchecked Sendable {
   /// Makes memory and kernels of a plan, unless they need more than `limit` bytes.
   /// - Parameter inputs: the values that may be written.
   init(
-    _ lowering: Lowering, inputs: [ValueID], observed: Set<ValueID>, limit: Int?
+    _ lowering: Lowering, inputs: [ValueID], observed: ValueSet, limit: Int?
   ) throws(ComputeError) {
     let plan = lowering.plan
-    let assignment = plan.assignMemory()
+    let assignment = lowering.assignment
     bytes = lowering.bytes
     if let limit, bytes.total > limit {
       throw .outOfMemory(requested: bytes.total, available: limit, device: deviceName)

@@ -80,26 +80,32 @@ struct ElementwiseProgram {
 
   /// Registers are reused once their last reader is done, so that a block of all of them stays in the cache.
   private func compactedInstructions() -> [catena_instruction] {
-    var lastUse: [Slot: Int] = [:]
+    var lastUse = [Int](repeating: -1, count: registers)
     for (index, instruction) in instructions.enumerated() {
-      for slot in instruction.sources + [instruction.destination] { lastUse[slot] = index }
+      for case .register(let register) in instruction.sources + [instruction.destination] { lastUse[register] = index }
     }
-    var numbers: [Slot: Int32] = [:]
+    var numbers = [Int32?](repeating: nil, count: registers)
     var free: [Int32] = []
     var next = Int32(operands.count)
     func number(_ slot: Slot) -> Int32 {
-      if case .operand(let index) = slot { return Int32(index) }
-      if let known = numbers[slot] { return known }
-      let number = free.popLast() ?? next
-      if number == next { next += 1 }
-      numbers[slot] = number
-      return number
+      switch slot {
+      case .operand(let index): return Int32(index)
+      case .register(let register):
+        if let known = numbers[register] { return known }
+        let number = free.popLast() ?? next
+        if number == next { next += 1 }
+        numbers[register] = number
+        return number
+      }
     }
     return instructions.enumerated().map { index, instruction in
       let sources = instruction.sources.map(number)
       let destination = number(instruction.destination)
-      for slot in Set(instruction.sources + [instruction.destination]) where lastUse[slot] == index {
-        if let done = numbers[slot] { free.append(done) }
+      for case .register(let register) in instruction.sources + [instruction.destination]
+      where lastUse[register] == index {
+        if let done = numbers[register] { free.append(done) }
+        // It is given back once, however often the instruction names it.
+        lastUse[register] = -1
       }
       let right = instruction.type.map { Int32(bitPattern: $0.rawValue) } ?? (sources.count > 1 ? sources[1] : 0)
       return catena_instruction(
@@ -108,24 +114,22 @@ struct ElementwiseProgram {
     }
   }
 
-  /// Adds the pass to a program.
-  func bind(_ binder: Binder) throws(ComputeError) {
+  /// What adds the pass to programs, as often as asked, and the bytes of partial sums that it needs.
+  func binding(threads: Int) -> (scratch: Int, bind: (Binder) throws(ComputeError) -> Void) {
     let (extents, strides) = walk
     let instructions = compactedInstructions()
-    let status = withChannelMaps { maps in
-      catena_add_elementwise(
-        binder.program, Int32(extents.count), extents, Int32(operands.count),
-        kernelOperands { binder.pointer($0) }, strides, maps, Int32(instructions.count), instructions, isInteger,
-        Int32(binder.threads), binder.scratch)
-    }
-    try status.check(device: deviceName)
-  }
-
-  /// Bytes of partial sums that the pass needs.
-  func scratchBytes(threads: Int) -> Int {
-    let (extents, strides) = walk
-    return catena_elementwise_scratch(
+    let scratch = catena_elementwise_scratch(
       Int32(extents.count), extents, Int32(operands.count), kernelOperands { _ in nil }, strides, Int32(threads))
+    let bind = { (binder: Binder) throws(ComputeError) in
+      let status = withChannelMaps { maps in
+        catena_add_elementwise(
+          binder.program, Int32(extents.count), extents, Int32(operands.count),
+          kernelOperands { binder.pointer($0) }, strides, maps, Int32(instructions.count), instructions, isInteger,
+          Int32(binder.threads), binder.scratch)
+      }
+      try status.check(device: deviceName)
+    }
+    return (scratch, bind)
   }
 
   private func kernelOperands(_ address: (View) -> UnsafeMutableRawPointer?) -> [catena_operand] {
@@ -179,11 +183,11 @@ extension Lowering {
       name: name, kind: kind, shape: shape, implementation: "catena", operations: 0, bytes: bytes)
     let written = program.operands.filter { $0.role != CATENA_READ }
     let read = program.operands.filter { $0.role == CATENA_READ }
+    let (scratch, bind) = program.binding(threads: threads)
     plan.steps.append(
       PlannedStep(
-        record: record, reads: read.map(\.view.buffer), writes: written.map(\.view.buffer),
-        scratch: program.scratchBytes(threads: threads), takeovers: program.takeovers,
-        bind: { binder throws(ComputeError) in try program.bind(binder) }))
+        record: record, reads: read.map(\.view.buffer), writes: written.map(\.view.buffer), scratch: scratch,
+        takeovers: program.takeovers, bind: bind))
   }
 
   private func distinctElements(_ view: View) -> Int {

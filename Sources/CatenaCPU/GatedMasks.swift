@@ -6,11 +6,11 @@ extension Graph {
   ///
   /// For y = gate(relu(x), s) the gradient of x is g * s where relu(x) > 0. That is where y is not 0, or s is 0 and so
   /// the gradient too. Returns the changed graph and the gradients that are to be masked by "is not 0".
-  func maskingByGatedOutputs(observed: Set<ValueID>) -> (graph: Graph, masked: Set<ValueID>) {
+  func maskingByGatedOutputs(observed: ValueSet) -> (graph: Graph, masked: ValueSet) {
     let producers = producers()
     let readers = readers()
     var nodes = nodes
-    var masked: Set<ValueID> = []
+    var masked: ValueSet = []
     for node in self.nodes {
       guard case .unary(.relu) = node.operation, !observed.contains(node.outputs[0]),
         let (gate, gradients) = gatedUses(of: node.outputs[0], readers, producers)
@@ -27,9 +27,9 @@ extension Graph {
 
   /// The gate node and the gradient nodes that read a ReLU's output, when they fit together and nobody else reads it.
   private func gatedUses(
-    of value: ValueID, _ readers: [ValueID: [Int]], _ producers: [ValueID: Int]
+    of value: ValueID, _ readers: ValueReaders, _ producers: ValueMap<Int>
   ) -> (gate: Int, gradients: [Int])? {
-    let uses = readers[value] ?? []
+    let uses = readers[value]
     let gates = uses.filter { index in
       if case .gate = nodes[index].operation { nodes[index].inputs[0] == value } else { false }
     }

@@ -23,7 +23,7 @@ enum Lanes { case float, integer }
 extension Graph {
   /// All nodes in groups, in an order in which the groups can run. Values of `observed` are made, even inside groups;
   /// no group has nodes on both sides of `boundary`, the index of a node.
-  func groups(observed: Set<ValueID>, boundary: Int) -> [Group] {
+  func groups(observed: ValueSet, boundary: Int) -> [Group] {
     var grouping = Grouping(graph: self, observed: observed, boundary: boundary)
     grouping.addMixingChains()
     grouping.addElementwiseClusters()
@@ -74,17 +74,32 @@ private let maximumNodesPerCluster = 10
 /// Operands per pass.
 private let maximumOperandsPerCluster = 24
 
+/// What a pass has to do with, while nodes join it.
+private struct Pass {
+  let lanes: Lanes
+  let shape: Shape
+  var operands: Int
+  var regions: Int?
+
+  mutating func add(_ other: Pass) {
+    operands += other.operands
+    regions = regions ?? other.regions
+  }
+}
+
 private struct Grouping {
   let graph: Graph
-  let observed: Set<ValueID>
+  let observed: ValueSet
   let boundary: Int
-  let readers: [ValueID: [Int]]
-  let producers: [ValueID: Int]
+  let readers: ValueReaders
+  let producers: ValueMap<Int>
   var groups: [Group] = []
+  /// The element-wise groups' passes, by group.
+  private var passes: [Int: Pass] = [:]
   /// The group of each node, once it has one.
   var owner: [Int?]
 
-  init(graph: Graph, observed: Set<ValueID>, boundary: Int) {
+  init(graph: Graph, observed: ValueSet, boundary: Int) {
     self.graph = graph
     self.observed = observed
     self.boundary = boundary
@@ -117,10 +132,10 @@ private struct Grouping {
     var value = graph.nodes[first].outputs[0]
     var hasResidual = false
     guard graph.type(value).elementType == .float32 else { return chain }
-    while !observed.contains(value), let next = readers[value], next.count == 1, owner[next[0]] == nil,
-      isSameSide(first, next[0])
+    while !observed.contains(value), readers[value].count == 1, let next = readers[value].first, owner[next] == nil,
+      isSameSide(first, next)
     {
-      let node = graph.nodes[next[0]]
+      let node = graph.nodes[next]
       guard graph.shape(node.outputs[0]) == graph.shape(value), chain.count < 6 else { break }
       switch node.operation {
       case .batchNormalization:
@@ -132,7 +147,7 @@ private struct Grouping {
         hasResidual = true
       default: return chain
       }
-      chain.append(next[0])
+      chain.append(next)
       value = node.outputs[0]
     }
     return chain
@@ -142,50 +157,51 @@ private struct Grouping {
 
   mutating func addElementwiseClusters() {
     for (index, node) in graph.nodes.enumerated() where owner[index] == nil {
-      guard graph.lanes(node) != nil else {
+      guard let lanes = graph.lanes(node) else {
         add(Group(kind: .single, nodes: [index]))
         continue
       }
-      guard let group = neighbours(of: node).sorted().last(where: { canJoin($0, index) }) else {
+      let alone = Pass(
+        lanes: lanes, shape: graph.walkedShape(node), operands: node.inputs.count + node.outputs.count,
+        regions: graph.regions(node))
+      guard let group = neighbours(of: node, alone.shape).last(where: { canJoin($0, index, alone) }) else {
+        passes[groups.count] = alone
         add(Group(kind: .elementwise, nodes: [index]))
         continue
       }
       groups[group].nodes.append(index)
       owner[index] = group
+      passes[group]?.add(alone)
     }
   }
 
-  /// The groups that make what a node reads, or read it too.
-  private func neighbours(of node: Node) -> Set<Int> {
-    let shape = graph.walkedShape(node)
-    var result: Set<Int> = []
+  /// The groups that make what a node reads, or read it too, ascending.
+  private func neighbours(of node: Node, _ shape: Shape) -> [Int] {
+    var result: [Int] = []
     for input in node.inputs {
-      if let group = producers[input].flatMap({ owner[$0] }) { result.insert(group) }
+      if let producer = producers[input], let group = owner[producer] { result.append(group) }
       guard graph.shape(input) == shape else { continue }
-      result.formUnion((readers[input] ?? []).compactMap { owner[$0] })
+      for reader in readers[input] { if let group = owner[reader] { result.append(group) } }
     }
-    return result
+    return result.sorted()
   }
 
   /// Whether a node can run in a group's pass, which would then run at the node's place.
-  private func canJoin(_ group: Int, _ index: Int) -> Bool {
-    let node = graph.nodes[index]
+  private func canJoin(_ group: Int, _ index: Int, _ alone: Pass) -> Bool {
+    guard let pass = passes[group] else { return false }
     let members = groups[group].nodes
-    let first = graph.nodes[members[0]]
-    guard groups[group].kind == .elementwise, members.count < maximumNodesPerCluster, isSameSide(members[0], index),
-      graph.lanes(first) == graph.lanes(node), graph.walkedShape(first) == graph.walkedShape(node)
+    guard members.count < maximumNodesPerCluster, isSameSide(members[0], index),
+      pass.operands + alone.operands <= maximumOperandsPerCluster, pass.lanes == alone.lanes,
+      (pass.regions ?? alone.regions) == (alone.regions ?? pass.regions), pass.shape == alone.shape
     else { return false }
-    let nodes = members.map { graph.nodes[$0] } + [node]
-    let operands = nodes.reduce(0) { $0 + $1.inputs.count + $1.outputs.count }
-    guard operands <= maximumOperandsPerCluster, Set(nodes.compactMap(graph.regions)).count <= 1 else { return false }
     return members.allSatisfy { canRunLater($0, in: group, at: index) }
-      && node.inputs.allSatisfy { isUsable($0, in: group) }
+      && graph.nodes[index].inputs.allSatisfy { isUsable($0, in: group) }
   }
 
   /// Whether nobody outside the group needs a member's result before `position`.
   private func canRunLater(_ member: Int, in group: Int, at position: Int) -> Bool {
     graph.nodes[member].outputs.allSatisfy { output in
-      (readers[output] ?? []).allSatisfy { reader in
+      readers[output].allSatisfy { reader in
         guard let readerGroup = owner[reader] else { return reader >= position }
         return readerGroup == group || groups[readerGroup].position > position
       }

@@ -38,17 +38,17 @@ struct LoweredSection {
   }
 
   /// The layouts that crossing values have outside, so that a block of them is one piece of memory.
-  var layouts: [ValueID: AxisOrder] {
-    Dictionary((inputs + outputs).map { ($0.value, $0.inside.layout) }) { first, _ in first }
+  var layouts: ValueMap<AxisOrder> {
+    ValueMap((inputs + outputs).map { ($0.value, $0.inside.layout) }) { first, _ in first }
   }
 }
 
 extension Lowering {
   /// All memory that the program will hold.
   var bytes: MemoryPlan {
-    var bytes = plan.assignMemory().bytes
+    var bytes = assignment.bytes
     guard let section else { return bytes }
-    let body = section.body.plan.assignMemory().bytes
+    let body = section.body.assignment.bytes
     bytes.constants += body.constants
     bytes.persistent += section.blocking.lanes * body.persistent
     bytes.intermediates += section.blocking.lanes * body.intermediates

@@ -24,7 +24,7 @@ extension Lowering {
 
   /// Whether a member's result is read outside its group.
   private func mustStore(_ value: ValueID, readIn nodes: [Int], producer: Int) -> Bool {
-    observed.contains(value) || (readers[value] ?? []).contains { !nodes.contains($0) }
+    observed.contains(value) || readers[value].contains { !nodes.contains($0) }
   }
 
   /// Sums of gradient * output become gradients of the gates.
@@ -71,7 +71,7 @@ private struct ElementwisePass {
   var stored: [(ValueID, View)] = []
   /// Sums that are to be divided by their gate.
   var quotients: [(value: ValueID, sums: View, gate: View)] = []
-  private var slots: [ValueID: ElementwiseProgram.Slot] = [:]
+  private var slots: ValueMap<ElementwiseProgram.Slot> = [:]
   /// Whether the pass walks channels innermost, so that it can read some of many.
   private var readsMaps = false
   private var graph: Graph { lowering.graph }

@@ -52,7 +52,7 @@ extension Lowering {
   private func inputLayout(_ input: ValueID) -> AxisOrder {
     if let layout = inputLayouts[input] { return layout }
     let rank = graph.shape(input).rank
-    guard let reader = readers[input]?.first.map({ graph.nodes[$0] }), storage(input) == .float32 else {
+    guard let reader = readers[input].first.map({ graph.nodes[$0] }), storage(input) == .float32 else {
       return .logical(rank: rank)
     }
     switch reader.operation {

@@ -11,24 +11,26 @@ final class Lowering {
   let graph: Graph
   let engine: Engine
   let threads: Int
-  let readers: [ValueID: [Int]]
+  let readers: ValueReaders
   /// Values that must stay readable when a run is over.
-  let observed: Set<ValueID>
+  let observed: ValueSet
   /// Gradients of ReLU whose mask is where their second operand is not 0.
-  let maskedByNonzero: Set<ValueID>
+  let maskedByNonzero: ValueSet
   var plan = Plan()
+  /// Where the plan's buffers lie; to be asked for once everything is lowered.
+  private(set) lazy var assignment = plan.assignMemory()
   /// Where each value lies, once its producer is lowered.
-  var views: [ValueID: View] = [:]
+  var views: ValueMap<View> = [:]
   /// The index of the group's last node, for the group being lowered.
   var position = 0
   /// The position at which each node runs.
   var positions: [Int]
   /// The layouts of inputs that something outside the graph decides.
-  let inputLayouts: [ValueID: AxisOrder]
+  let inputLayouts: ValueMap<AxisOrder>
   /// What runs block by block between the graph's nodes.
   let section: LoweredSection?
   /// Values of type f32 that are kept in bf16.
-  let narrowed: Set<ValueID>
+  let narrowed: ValueSet
   /// Whether equal windows may give sums that differ in their last digits.
   let allowsMinimalFiltering: Bool
   /// The values that go into the section and come out of it.
@@ -44,8 +46,8 @@ final class Lowering {
   }
 
   init(
-    graph: Graph, observed: Set<ValueID>, engine: Engine, threads: Int, section: LoweredSection? = nil,
-    narrowed: Set<ValueID> = [], allowsMinimalFiltering: Bool
+    graph: Graph, observed: ValueSet, engine: Engine, threads: Int, section: LoweredSection? = nil,
+    narrowed: ValueSet = [], allowsMinimalFiltering: Bool
   ) {
     let (graph, masked) = graph.maskingByGatedOutputs(observed: observed)
     self.graph = graph
@@ -210,7 +212,7 @@ final class Lowering {
     return views.allSatisfy { other, view in
       guard view.buffer == buffer else { return true }
       return !observed.contains(other)
-        && (readers[other] ?? []).allSatisfy { reader in
+        && readers[other].allSatisfy { reader in
           positions[reader] < position || positions[reader] == position && (node ?? reader) == reader
         }
     } && conversions.values.allSatisfy { $0.buffer != buffer }

@@ -3,8 +3,8 @@ import CatenaGraph
 extension Graph {
   /// The values of type f32 that may be kept in bf16: images that are neither given nor observed, in networks of
   /// convolutions. What matrix products and softmax touch stays f32: their kernels are.
-  func narrowableValues(observed: Set<ValueID>) -> Set<ValueID> {
-    var values: Set<ValueID> = []
+  func narrowableValues(observed: ValueSet) -> ValueSet {
+    var values: ValueSet = []
     var kept = observed
     var hasConvolution = false
     for node in nodes {

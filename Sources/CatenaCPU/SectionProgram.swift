@@ -19,7 +19,7 @@ final class SectionProgram: @unchecked Sendable {
   init(_ section: LoweredSection) throws(ComputeError) {
     division = section.division
     let plan = section.body.plan
-    let assignment = plan.assignMemory()
+    let assignment = section.body.assignment
     var memories: [ProgramMemory] = []
     var binders: [Binder] = []
     var counts: [Int] = []

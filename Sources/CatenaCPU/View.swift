@@ -128,8 +128,13 @@ struct View {
 
   /// Whether the elements lie as `layout` says, without gaps.
   func isDense(_ layout: AxisOrder) -> Bool {
-    map == nil
-      && zip(zip(strides, layout.strides(of: shape)), shape.dimensions).allSatisfy { $1 == 1 || $0.0 == $0.1 }
+    guard map == nil else { return false }
+    var step = 1
+    for axis in layout.order.reversed() {
+      guard shape[axis] == 1 || strides[axis] == step else { return false }
+      step *= shape[axis]
+    }
+    return true
   }
 
   /// Whether the elements lie without gaps and repetition in any order.

@@ -26,7 +26,7 @@ package struct CompactNetwork {
     of network: ChainNetwork, keeping kept: (units: [Bool], blocks: [Bool])
   ) throws(GraphError) {
     let (keptUnits, keptBlocks) = kept
-    let sliced = try network.sliced(keeping: keptUnits, blocks: keptBlocks)
+    let sliced = try network.sliced(keeping: keptUnits, blocks: keptBlocks, explains: false)
     let made = sliced.graph.producers()
     let indexOfBlock = Dictionary(
       uniqueKeysWithValues: network.sites.blocks.indices.filter { block in

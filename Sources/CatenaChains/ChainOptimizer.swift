@@ -48,12 +48,12 @@ package final class ChainOptimizer: Sendable {
       network: stage.network, regions: batches.regionCount, settings: settings, phase: phase,
       allUnits: state.unitCount)
     let constant = batches.isConstant ? batches.batches(ofStep: 0)[0] : nil
-    var read = constant.map { [step.samples: $0.samples] } ?? [:]
+    var read: ValueMap = constant.map { [step.samples: $0.samples] } ?? [:]
     if let constant, let stem = step.takeStem() {
       let outputs = try await Self.outputs(of: stem, for: constant.samples, backend: backend, options: options)
-      read.merge(outputs) { $1 }
+      read = read.merging(outputs) { $1 }
     }
-    let inputs = Set(step.program.graph.inputs)
+    let inputs = ValueSet(step.program.graph.inputs)
     executable = try await backend.compile(step.program, options: options)
     self.step = step.interface()
     try await write(state)
@@ -67,11 +67,11 @@ package final class ChainOptimizer: Sendable {
   /// What a stem computes from samples. Its program is given back before that of the step is made.
   private static func outputs(
     of stem: Graph, for samples: Tensor, backend: any Backend, options: CompileOptions
-  ) async throws -> [ValueID: Tensor] {
+  ) async throws -> ValueMap<Tensor> {
     let executable = try await backend.compile(Program(stem), options: options)
     try await executable.write(samples, to: stem.inputs[0])
     try await executable.run(steps: 1)
-    var outputs: [ValueID: Tensor] = [:]
+    var outputs: ValueMap<Tensor> = [:]
     for output in stem.outputs { outputs[output] = try await executable.read(output) }
     return outputs
   }
@@ -105,7 +105,7 @@ package final class ChainOptimizer: Sendable {
   }
 
   /// - Parameter read: what the step reads of the batch's samples.
-  private func write(_ batch: RegionBatches.Batch, read: [ValueID: Tensor]) async throws {
+  private func write(_ batch: RegionBatches.Batch, read: ValueMap<Tensor>) async throws {
     for (input, value) in read { try await executable.write(value, to: input) }
     try await executable.write(batch.target, to: step.target)
     try await executable.write(batch.weights, to: step.sampleWeights)

@@ -78,7 +78,7 @@ package struct ChainProgram {
   /// Output: mean of alpha S over the units, R x 1.
   package let size: ValueID
   /// What the carried inputs besides the scores hold before the first step.
-  package let initialState: [ValueID: Tensor]
+  package let initialState: ValueMap<Tensor>
   /// The carried inputs that have a column per unit: scores and Adam's moments.
   package let unitState: [ValueID]
   /// The same of the blocks.
@@ -174,8 +174,8 @@ private struct StepBuilder {
   let commit: ValueID
   let active: ValueID
   private(set) var carries: [Program.Carry] = []
-  private(set) var initialState: [ValueID: Tensor] = [:]
-  private(set) var moments: [ValueID: [ValueID]] = [:]
+  private(set) var initialState: ValueMap<Tensor> = [:]
+  private(set) var moments: ValueMap<[ValueID]> = [:]
   private(set) var best: (judged: ValueID, loss: ValueID, gates: ValueID)?
   private let settings: ChainSettings
   private let regions: Int

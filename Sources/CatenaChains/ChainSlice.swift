@@ -4,9 +4,10 @@ import CatenaGraph
 
 extension ChainNetwork {
   /// The physical sub-network of a chain in binary mode.
-  public func sliced(keeping units: [Bool], blocks: [Bool]) throws(GraphError) -> SlicedGraph {
+  /// - Parameter explains: Whether the record says why dead channels stay, and what goes because nobody reads it.
+  public func sliced(keeping units: [Bool], blocks: [Bool], explains: Bool = true) throws(GraphError) -> SlicedGraph {
     let dead = zeroedChannels(keeping: units, blocks: blocks)
-    return try graph.sliced(dead.channels, values: dead.values)
+    return try graph.sliced(dead.channels, values: dead.values, explains: explains)
   }
 
   /// The channels and branches that a chain leaves out.

@@ -22,7 +22,7 @@ struct Narrowing {
   mutating func narrow(isAlive: (Int) -> Bool) throws(GraphError) {
     var nodes = graph.nodes
     var narrowed: [(layer: UnitLayer, living: [Int])] = []
-    var types: [ValueID: TensorType] = [:]
+    var types: ValueMap<TensorType> = [:]
     for index in layers.indices {
       let layer = layers[index]
       let living = units[index].indices.filter { isAlive(units[index][$0]) }
@@ -59,7 +59,7 @@ struct Narrowing {
 
   /// Puts every node of `placed` behind the one of that index, whose result is read from there.
   private mutating func insert(_ placed: [Int: Node], into nodes: [Node]) {
-    let replaced = Dictionary(uniqueKeysWithValues: placed.values.map { ($0.inputs[0], $0.outputs[0]) })
+    let replaced = ValueMap(uniqueKeysWithValues: placed.values.map { ($0.inputs[0], $0.outputs[0]) })
     var indices: [Int] = []
     var ordered: [Node] = []
     for (index, node) in nodes.enumerated() {

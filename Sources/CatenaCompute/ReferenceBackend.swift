@@ -28,8 +28,8 @@ public struct ReferenceBackend: Backend {
 extension Program {
   /// Throws unless every carry goes from a value of the graph to an input of the same type that no other carry writes.
   package func checkCarries() throws(ComputeError) {
-    let made = Set(graph.inputs).union(graph.constants.keys).union(graph.producers().keys)
-    var written: Set<ValueID> = []
+    let made = ValueSet(graph.inputs).union(graph.constants.keys).union(graph.producers().keys)
+    var written: ValueSet = []
     for carry in carries {
       guard graph.inputs.contains(carry.input) else {
         throw .mismatch("\(carry.input) is carried to, but is no input of the graph")
@@ -52,15 +52,15 @@ extension Program {
 private actor ReferenceExecutable: Executable {
   nonisolated let memoryPlan: MemoryPlan
   private let program: Program
-  private let constants: [ValueID: Tensor]
-  private let wanted: Set<ValueID>
-  private var inputs: [ValueID: Tensor] = [:]
-  private var outputs: [ValueID: Tensor] = [:]
+  private let constants: ValueMap<Tensor>
+  private let wanted: ValueSet
+  private var inputs: ValueMap<Tensor> = [:]
+  private var outputs: ValueMap<Tensor> = [:]
 
   init(_ program: Program) {
     self.program = program
     constants = program.graph.constants.mapValues(Reference.Precision.double.kept)
-    wanted = Set(program.graph.outputs).union(program.carries.map(\.output))
+    wanted = ValueSet(program.graph.outputs).union(program.carries.map(\.output))
     memoryPlan = MemoryPlan(program, wanted: wanted)
   }
 
@@ -106,13 +106,13 @@ extension MemoryPlan {
   /// What the reference holds: every floating-point element as eight bytes; intermediates from the node that makes them
   /// to the last that reads them; as scratch one node's operands and results once more, in which it computes (its index
   /// tables are not counted).
-  fileprivate init(_ program: Program, wanted: Set<ValueID>) {
+  fileprivate init(_ program: Program, wanted: ValueSet) {
     let graph = program.graph
     func bytes(_ value: ValueID) -> Int {
       graph.shape(value).elementCount * Reference.Precision.double.kept(graph.type(value).elementType).byteCount
     }
     let lasting = wanted.union(graph.inputs).subtracting(graph.constants.keys)
-    let lastReaders = graph.readers().compactMapValues(\.last)
+    let readers = graph.readers()
     var live = 0
     var peak = 0
     var scratch = 0
@@ -120,8 +120,8 @@ extension MemoryPlan {
       live += node.outputs.filter { !lasting.contains($0) }.map(bytes).reduce(0, +)
       peak = max(peak, live)
       scratch = max(scratch, (node.inputs + node.outputs).map(bytes).reduce(0, +))
-      for value in Set(node.inputs)
-      where lastReaders[value] == index && !lasting.contains(value) && graph.constants[value] == nil {
+      for value in ValueSet(node.inputs)
+      where readers[value].last == index && !lasting.contains(value) && graph.constants[value] == nil {
         live -= bytes(value)
       }
     }

@@ -53,7 +53,7 @@ struct ExplainedNetwork: Sendable {
       return found
     }
     // Behind it something mixes channels once more: the classifier.
-    var mixedLater: Set<ValueID> = []
+    var mixedLater: ValueSet = []
     for node in graph.nodes.reversed()
     where node.operation.mixesChannels || node.outputs.contains(where: mixedLater.contains) {
       mixedLater.formUnion(node.inputs)

@@ -64,7 +64,7 @@ struct ExplanationGraph {
 
   private mutating func differentiate(
     _ rules: any DerivativeRules, _ method: AttributionMethod, withRespectTo source: ValueID? = nil,
-    cotangent: ValueID? = nil, pairs: [ValueID: ValueID] = [:]
+    cotangent: ValueID? = nil, pairs: ValueMap<ValueID> = [:]
   ) throws(ExplanationError) {
     let flow: ValueID
     if let cotangent { flow = cotangent } else { flow = addSeed() }
@@ -87,7 +87,7 @@ struct ExplanationGraph {
   private mutating func addDeepLIFT(_ method: AttributionMethod) throws(ExplanationError) {
     let baseline = graph.addInput("reference", graph.type(input))
     reference = baseline
-    let pairs: [ValueID: ValueID]
+    let pairs: ValueMap<ValueID>
     do throws(GraphError) { (graph, pairs) = try graph.appendingCopy(replacing: [input: baseline]) } catch {
       throw .graph(error)
     }

@@ -6,8 +6,8 @@ extension Graph {
   /// - Returns: The part, which reads `input` alone and whose outputs are what else is computed from it, and the rest, which
   ///   has these as inputs and, unless it reads it itself, no longer `input`; `nil` where there is no such part.
   public func splitting(offWhatDependsOn input: ValueID) -> (part: Graph, rest: Graph)? {
-    var fixed = Set(constants.keys)
-    var dependent: Set<ValueID> = [input]
+    var fixed = ValueSet(constants.keys)
+    var dependent: ValueSet = [input]
     var (inside, outside): ([Node], [Node]) = ([], [])
     for node in nodes {
       let dependsOnInput = node.inputs.contains(where: dependent.contains)
@@ -23,7 +23,7 @@ extension Graph {
         fixed.formUnion(node.outputs)
       }
     }
-    let read = Set(outside.flatMap(\.inputs)).union(outputs).intersection(dependent)
+    let read = ValueSet(outside.flatMap(\.inputs)).union(outputs).intersection(dependent)
     let border = read.subtracting([input]).sorted()
     guard !border.isEmpty else { return nil }
     var (part, rest) = (self, self)

@@ -2,33 +2,30 @@ import CatenaTensors
 
 extension Graph {
   /// The index of the node that makes each value; inputs and constants have none.
-  public func producers() -> [ValueID: Int] {
-    var producers: [ValueID: Int] = [:]
-    for (index, node) in nodes.enumerated() {
-      for output in node.outputs { producers[output] = index }
+  public func producers() -> ValueMap<Int> {
+    var producers: ValueMap<Int> = [:]
+    for index in nodes.indices {
+      for output in nodes[index].outputs { producers[output] = index }
     }
     return producers
   }
 
-  /// The indices of the nodes that read each value, ascending; a node that reads a value twice is listed twice.
-  public func readers() -> [ValueID: [Int]] {
-    var readers: [ValueID: [Int]] = [:]
-    for (index, node) in nodes.enumerated() {
-      for input in node.inputs { readers[input, default: []].append(index) }
-    }
-    return readers
-  }
+  /// The nodes that read each value.
+  public func readers() -> ValueReaders { ValueReaders(of: self) }
 
   /// The graph without nodes and constants that no output needs. Inputs stay.
   public func pruned() -> Graph {
-    var needed = Set(outputs)
-    var kept: [Node] = []
-    for node in nodes.reversed() where node.outputs.contains(where: needed.contains) {
-      kept.append(node)
-      needed.formUnion(node.inputs)
+    var needed = ValueSet(outputs)
+    var kept: [Int] = []
+    for index in nodes.indices.reversed() where nodes[index].outputs.contains(where: needed.contains) {
+      kept.append(index)
+      needed.formUnion(nodes[index].inputs)
     }
+    if kept.count == nodes.count, constants.keys.allSatisfy(needed.contains) { return self }
     var result = self
-    result.rebuild(nodes: kept.reversed(), constants: constants.filter { needed.contains($0.key) })
+    result.rebuild(
+      nodes: kept.count == nodes.count ? nodes : kept.reversed().map { nodes[$0] },
+      constants: constants.filter { needed.contains($0.key) })
     return result
   }
 
@@ -48,7 +45,7 @@ extension Graph {
 
   /// Throws unless every value is made before it is read and once only, and every type follows from its node.
   public func checkInvariants() throws(GraphError) {
-    var known = Set(inputs).union(constants.keys)
+    var known = ValueSet(inputs).union(constants.keys)
     for node in nodes {
       for input in node.inputs where !known.contains(input) {
         throw .invalid("\(node.operation.name) reads \(self[input].name) (\(input)) before it is made")

@@ -77,7 +77,7 @@ public struct Graph: Sendable {
   /// The nodes; each stands behind the producers of its inputs.
   public private(set) var nodes: [Node] = []
   /// Values that are fixed, shared by reference.
-  public private(set) var constants: [ValueID: Tensor] = [:]
+  public private(set) var constants: ValueMap<Tensor> = [:]
   /// Values that the caller gives.
   public private(set) var inputs: [ValueID] = []
   /// Values that the caller wants.
@@ -152,7 +152,7 @@ public struct Graph: Sendable {
 
   /// Replaces everything but the values' identity; the caller answers for order and types. `checkInvariants` verifies.
   package mutating func rebuild(
-    nodes: [Node], constants: [ValueID: Tensor], types: [ValueID: TensorType] = [:], inputs: [ValueID]? = nil
+    nodes: [Node], constants: ValueMap<Tensor>, types: ValueMap<TensorType> = [:], inputs: [ValueID]? = nil
   ) {
     self.nodes = nodes
     self.constants = constants

@@ -15,7 +15,7 @@ package struct KernelSupport {
     let nodes = graph.nodes.compactMap { node in
       reason(node, graph).map { "\(node.operation.name) '\(node.outputs.first.map { graph[$0].name } ?? "")': \($0)" }
     }
-    let ends = Set(graph.inputs + graph.outputs).sorted().filter { graph.type($0).elementType.kernelType == nil }
+    let ends = ValueSet(graph.inputs + graph.outputs).filter { graph.type($0).elementType.kernelType == nil }
     return nodes + ends.map { "the value '\(graph[$0].name)' is \(graph.type($0)), which is not held" }
   }
 

@@ -77,9 +77,9 @@ struct LoweredProgram: Sendable {
   /// Run in every step.
   var step: [Launch] = []
   /// Graph inputs.
-  var inputs: [ValueID: Location] = [:]
+  var inputs: ValueMap<Location> = [:]
   /// Values that can be read: graph outputs and carried inputs.
-  var readable: [ValueID: Location] = [:]
+  var readable: ValueMap<Location> = [:]
   /// Where kernels note what they find wrong with the data (`KernelFunctions.Fault`); `nil` when none does.
   var fault: SlotID?
   /// How many launches only change a layout.

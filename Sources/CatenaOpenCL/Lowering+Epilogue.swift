@@ -46,7 +46,7 @@ extension Lowering {
     var isGrowing = true
     while isGrowing {
       isGrowing = false
-      for index in readers[value, default: []] where !fused.contains(index) {
+      for index in readers[value] where !fused.contains(index) {
         let node = graph.nodes[index]
         // A value of another type is rounded behind its node: what follows must not read it unrounded.
         guard

@@ -116,7 +116,7 @@ extension Lowering {
   ) -> (node: Int, factors: SlotID, summands: SlotID)? {
     let output = node.outputs[0]
     guard
-      graph.type(output).elementType == .float32, readerCounts[output] == 1, let index = readers[output]?.first,
+      graph.type(output).elementType == .float32, readerCounts[output] == 1, let index = readers[output].first,
       !mapping.isTransposed,
       case .batchNormalization(let epsilon) = graph.nodes[index].operation, graph.nodes[index].inputs[0] == output
     else { return nil }

@@ -11,12 +11,12 @@ struct Lowering {
   let graph: Graph
   let traits: KernelTraits
   /// How many readers each value has, the caller counted.
-  let readerCounts: [ValueID: Int]
+  let readerCounts: ValueMap<Int>
   /// The nodes that read each value.
-  let readers: [ValueID: [Int]]
+  let readers: ValueReaders
   private(set) var program = LoweredProgram()
   /// Where values lie, the layout first that they were made in.
-  private var locations: [ValueID: [LoweredProgram.Location]] = [:]
+  private var locations: ValueMap<[LoweredProgram.Location]> = [:]
   /// Nodes that are part of an earlier node's launch.
   var fused: Set<Int> = []
   /// Results of the node at hand that are computed in another type than they have.
@@ -43,8 +43,10 @@ struct Lowering {
     self.tensorPolicy = tensorPolicy
     self.traits = traits
     readers = graph.readers()
-    var counts = readers.mapValues(\.count)
-    for value in graph.outputs + program.carries.map(\.output) { counts[value, default: 0] += 1 }
+    var counts: ValueMap<Int> = [:]
+    for value in graph.nodes.flatMap(\.inputs) + graph.outputs + program.carries.map(\.output) {
+      counts[value, default: 0] += 1
+    }
     readerCounts = counts
     for input in graph.inputs { place(input, .persistent) }
     for (value, tensor) in graph.constants.sorted(by: { $0.key < $1.key }) {
@@ -56,7 +58,7 @@ struct Lowering {
 
   /// Inputs that image operators read come channels last.
   private mutating func place(_ input: ValueID, _ role: Slot.Role) {
-    let isImage = readers[input, default: []].contains { graph.nodes[$0].operation.wantsChannelsLast }
+    let isImage = readers[input].contains { graph.nodes[$0].operation.wantsChannelsLast }
     let layout = (isImage ? Layout.channelsLast : .rowMajor).canonical(for: graph.shape(input))
     let type = graph.type(input)
     locations[input] = [
@@ -277,7 +279,7 @@ struct Lowering {
   private mutating func finish(_ source: Program) {
     let inputSlots = Set(program.inputs.values.map(\.slot))
     // A value that shares an input's memory would change with the input: results are those of the last run.
-    for value in Set(graph.outputs + source.carries.map(\.output)).sorted()
+    for value in ValueSet(graph.outputs + source.carries.map(\.output))
     where inputSlots.contains(location(of: value).slot) {
       let old = location(of: value)
       let strides = old.layout.strides(of: graph.shape(value))

@@ -21,8 +21,8 @@ package actor OpenCLExecutable: Executable {
   private nonisolated let graph: Graph
   private let prepared: PreparedProgram
   private let thread: DriverThread
-  private let carried: Set<ValueID>
-  private var unwritten: Set<ValueID>
+  private let carried: ValueSet
+  private var unwritten: ValueSet
   private var hasRun = false
   private let logger: Logger?
 
@@ -44,8 +44,8 @@ package actor OpenCLExecutable: Executable {
     preparationKernels = lowered.preparation.map(\.kernel)
     records = prepared.records
     logger = Self.makeLogger()
-    carried = Set(program.carries.map(\.input))
-    unwritten = Set(program.graph.inputs)
+    carried = ValueSet(program.carries.map(\.input))
+    unwritten = ValueSet(program.graph.inputs)
   }
 
   deinit { thread.stop() }

@@ -18,9 +18,9 @@ extension Reference {
   /// - Returns: The wanted values: of their declared types, or float64 for floating-point ones in `.double`.
   /// - Throws: `GraphError` that names the node which cannot be evaluated, or the input that is missing or does not fit.
   public static func run(
-    _ graph: Graph, inputs: [ValueID: Tensor], precision: Precision, values wanted: [ValueID]? = nil
-  ) throws(GraphError) -> [ValueID: Tensor] {
-    let wanted = Set(wanted ?? graph.outputs)
+    _ graph: Graph, inputs: ValueMap<Tensor>, precision: Precision, values wanted: [ValueID]? = nil
+  ) throws(GraphError) -> ValueMap<Tensor> {
+    let wanted = ValueSet(wanted ?? graph.outputs)
     var known = graph.constants.mapValues(precision.kept)
     for input in graph.inputs {
       guard let tensor = inputs[input] else {
@@ -38,18 +38,18 @@ extension Reference {
 
   /// Runs a graph whose inputs and constants are `known`, in the types in which `precision` keeps them.
   package static func run(
-    _ graph: Graph, known: [ValueID: Tensor], precision: Precision, values wanted: Set<ValueID>
-  ) throws(GraphError) -> [ValueID: Tensor] {
+    _ graph: Graph, known: ValueMap<Tensor>, precision: Precision, values wanted: ValueSet
+  ) throws(GraphError) -> ValueMap<Tensor> {
     var known = known
-    let lastReaders = graph.readers().compactMapValues(\.last)
+    let readers = graph.readers()
     for (index, node) in graph.nodes.enumerated() {
       for (output, result) in zip(node.outputs, try evaluate(node, of: graph, known, precision)) {
         known[output] = result
       }
       // What nobody reads any more is freed.
-      for value in Set(node.inputs) where lastReaders[value] == index && !wanted.contains(value) { known[value] = nil }
+      for value in ValueSet(node.inputs) where readers[value].last == index && !wanted.contains(value) { known[value] = nil }
     }
-    var results: [ValueID: Tensor] = [:]
+    var results: ValueMap<Tensor> = [:]
     for value in wanted {
       guard let result = known[value] else { throw .invalid("the value \(value) is never made") }
       results[value] = result
@@ -59,7 +59,7 @@ extension Reference {
 
   /// The outputs of one node of a graph, kept as `precision` says, from its inputs among `known`.
   package static func evaluate(
-    _ node: Node, of graph: Graph, _ known: [ValueID: Tensor], _ precision: Precision
+    _ node: Node, of graph: Graph, _ known: ValueMap<Tensor>, _ precision: Precision
   ) throws(GraphError) -> [Tensor] {
     var operands: [Tensor] = []
     for input in node.inputs {

@@ -96,7 +96,7 @@ struct TraceObservation: Sendable {
   }
 
   private func accumulate(_ program: Program, into solvers: [Int: any LayerSolver]) async throws {
-    for value in Set(program.captured.values).sorted() {
+    for value in ValueSet(program.captured.values) {
       try Task.checkCancellation()
       let captured = try await program.executable.read(value)
       for (index, solver) in solvers.sorted(by: { $0.key < $1.key }) where program.captured[index] == value {

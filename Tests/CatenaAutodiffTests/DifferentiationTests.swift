@@ -57,7 +57,7 @@ struct DifferentiationTests {
     let values: [Float] = [2, 1, 2, 0]
     let result = try graph.differentiating([.init(largest)], withRespectTo: [data])
     let gradient = try #require(result.gradients[data])
-    let inputs = [data: Tensor(values, shape: [4])]
+    let inputs: ValueMap = [data: Tensor(values, shape: [4])]
     #expect(try evaluate(result.graph, inputs, [gradient])[gradient] == [0.5, 0, 0.5, 0])
   }
 
@@ -80,7 +80,7 @@ struct DifferentiationTests {
     let power = try graph.add(.binary(.power), base, exponent)
     let seed = graph.addConstant("seed", Tensor([Float(1), 1, 1], shape: [3]))
     let result = try graph.differentiating([.init(power, cotangent: seed)], withRespectTo: [base, exponent])
-    let inputs = [
+    let inputs: ValueMap = [
       base: Tensor([0.0, 0, -2], shape: [3]), exponent: Tensor([0.0, 2, 2], shape: [3]),
     ]
     let gradient = try #require(result.gradients[base])

@@ -9,7 +9,7 @@ import Testing
 struct NetworkBuilder {
   var graph = Graph()
   /// A tensor for every input made so far.
-  private(set) var inputs: [ValueID: Tensor] = [:]
+  private(set) var inputs: ValueMap<Tensor> = [:]
   private var generator: SeededGenerator
 
   init(seed: UInt64 = 1) { generator = SeededGenerator(seed: seed) }
@@ -105,7 +105,7 @@ struct NetworkBuilder {
 }
 
 /// The values of a graph in double.
-func evaluate(_ graph: Graph, _ inputs: [ValueID: Tensor], _ values: [ValueID]) throws -> [ValueID: [Double]] {
+func evaluate(_ graph: Graph, _ inputs: ValueMap<Tensor>, _ values: [ValueID]) throws -> ValueMap<[Double]> {
   try Reference.run(graph, inputs: inputs, precision: .double, values: values).mapValues(\.doubles)
 }
 

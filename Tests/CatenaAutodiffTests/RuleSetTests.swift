@@ -12,7 +12,7 @@ struct RuleSetTests {
     _ network: LiteralNetwork, _ rules: any DerivativeRules, start: [Double], baseline: Tensor? = nil
   ) throws -> [Double] {
     var graph = network.graph
-    var pairs: [ValueID: ValueID] = [:]
+    var pairs: ValueMap<ValueID> = [:]
     if let baseline {
       let reference = graph.addConstant("baseline", baseline)
       (graph, pairs) = try graph.appendingCopy(replacing: [network.input: reference])
@@ -151,7 +151,7 @@ struct RuleSetTests {
     let result = try both.differentiating(
       [.init(output)], withRespectTo: [input], rules: DeepLIFTRules(), pairedValues: pairs)
     let multipliers = try #require(result.gradients[input])
-    let inputs = [input: Tensor([Float(1), 3], shape: [1, 1, 1, 2])]
+    let inputs: ValueMap = [input: Tensor([Float(1), 3], shape: [1, 1, 1, 2])]
     #expect(try evaluate(result.graph, inputs, [multipliers])[multipliers] == [-1.0 / -3, 0])
   }
 

@@ -37,7 +37,7 @@ struct ChannelMapTests {
   /// A network, what it reads, and the reference's results.
   private struct Example {
     let program: Program
-    let tensors: [ValueID: Tensor]
+    let tensors: ValueMap<Tensor>
     let expected: [Tensor]
 
     init(_ form: Form, _ pattern: Pattern, _ width: Int) async throws {

@@ -59,8 +59,8 @@ struct SmallNetwork {
   }
 
   /// A tensor per input.
-  mutating func tensors() -> [ValueID: Tensor] {
-    var tensors: [ValueID: Tensor] = [:]
+  mutating func tensors() -> ValueMap<Tensor> {
+    var tensors: ValueMap<Tensor> = [:]
     for input in graph.inputs { tensors[input] = tensor(graph.shape(input)) }
     return tensors
   }
@@ -98,7 +98,7 @@ struct FusionTests {
         let shape = Shape([all.shape[0] / 3] + all.shape.dimensions.dropFirst())
         return Tensor(Array(all.floats[region * count..<(region + 1) * count]), shape: shape)
       }
-      let inputs = [single.graph.inputs[0]: try part(data), single.graph.inputs[1]: try part(gate)]
+      let inputs: ValueMap = [single.graph.inputs[0]: try part(data), single.graph.inputs[1]: try part(gate)]
       let alone = try await executable.results(inputs, reading: single.graph.outputs)[0].floats
       #expect(alone == Array(together[region * alone.count..<(region + 1) * alone.count]))
     }
@@ -164,7 +164,7 @@ struct FusionTests {
     let doubled = try graph.add(.binary(.add), squashed, squashed)
     graph.outputs = [mixed, try graph.add(.cast(.float32), doubled)]
     let values = network.tensor([2, 4, 5, 5])
-    let tensors = [data: Tensor(doubles: values.doubles, shape: values.shape, elementType: type)]
+    let tensors: ValueMap = [data: Tensor(doubles: values.doubles, shape: values.shape, elementType: type)]
     let expected = try await ReferenceBackend().compile(Program(graph), options: CompileOptions())
       .results(tensors, reading: graph.outputs)
     let found = try await CPUBackend().compile(Program(graph), options: CompileOptions())
@@ -265,7 +265,7 @@ struct ExecutionTests {
   /// Side by side, on a team that they share or on a thread each, also when nobody holds the back end any more.
   @Test(arguments: [1, 2])
   func programsOfOneBackEndDoNotDisturbEachOther(threads: Int) async throws {
-    var programs: [(executable: any Executable, tensors: [ValueID: Tensor], outputs: [ValueID], alone: [Float])] = []
+    var programs: [(executable: any Executable, tensors: ValueMap<Tensor>, outputs: [ValueID], alone: [Float])] = []
     do {
       let backend = CPUBackend(threads: threads)
       for batch in [4, 8, 12] {

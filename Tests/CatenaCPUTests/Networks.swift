@@ -22,9 +22,9 @@ enum Networks {
   }
 
   /// Numbers in -1 ... 1 for every input.
-  static func tensors(_ graph: Graph, seed: UInt64 = 1) -> [ValueID: Tensor] {
+  static func tensors(_ graph: Graph, seed: UInt64 = 1) -> ValueMap<Tensor> {
     var generator = SeededGenerator(seed: seed)
-    var tensors: [ValueID: Tensor] = [:]
+    var tensors: ValueMap<Tensor> = [:]
     for input in graph.inputs {
       let values = (0..<graph.shape(input).elementCount).map { _ in Float(2 * generator.uniform() - 1) }
       tensors[input] = Tensor(values, shape: graph.shape(input))
@@ -38,7 +38,7 @@ struct GatedStep {
   var program: Program
   var gated: GatedGraph
   /// Every input's tensor.
-  var tensors: [ValueID: Tensor]
+  var tensors: ValueMap<Tensor>
   var loss: ValueID
   var gradient: ValueID
   var logits: ValueID
@@ -76,7 +76,7 @@ struct GatedStep {
 
 extension Executable {
   /// Writes the inputs, runs, and reads some values.
-  func results(_ tensors: [ValueID: Tensor], steps: Int = 1, reading values: [ValueID]) async throws -> [Tensor] {
+  func results(_ tensors: ValueMap<Tensor>, steps: Int = 1, reading values: [ValueID]) async throws -> [Tensor] {
     for (input, tensor) in tensors { try await write(tensor, to: input) }
     try await run(steps: steps)
     var results: [Tensor] = []

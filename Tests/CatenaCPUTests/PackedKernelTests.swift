@@ -108,9 +108,9 @@ struct PackedKernelTests {
   private static let planeShapes = (countedShapes + otherPlaneShapes).map { $0.done(by: "catena:planes") }
   private static let allShapes: [Shape4] = shapes + implicitShapes + directShapes + dotShapes + planeShapes
 
-  private func tensors(_ graph: Graph) -> [ValueID: Tensor] {
+  private func tensors(_ graph: Graph) -> ValueMap<Tensor> {
     var generator = SeededGenerator(seed: 9)
-    return Dictionary(
+    return ValueMap(
       uniqueKeysWithValues: graph.inputs.map { input in
         let shape = graph.shape(input)
         let elements = (0..<shape.elementCount).map { _ in Float(2 * generator.uniform() - 1) }

@@ -56,7 +56,7 @@ struct PairProductTests {
   func agreesWithReference(_ shape: Shape4, _ form: Form) async throws {
     var numbers = ExactNumbers()
     let (graph, product) = try Self.graph(shape, form, &numbers)
-    let tensors = Dictionary(
+    let tensors = ValueMap(
       uniqueKeysWithValues: graph.inputs.map { ($0, numbers.tensor(graph.shape($0))) })
     let expected = try await ReferenceBackend().compile(Program(graph), options: CompileOptions())
       .results(tensors, reading: graph.outputs)[0].doubles

@@ -106,7 +106,7 @@ private struct LiteralInformation {
     let gated = try network.graph.gated(network.sites, regions: 1, parametrization: .identity)
     let count = network.sites.unitCount
     func logProbabilities(_ gates: [Float]) throws -> [[Double]] {
-      var inputs = [
+      var inputs: ValueMap = [
         gated.graph.inputs[0]: region.samples, gated.scores: Tensor(gates, shape: [1, gates.count]),
       ]
       if let blocks = gated.blockScores {

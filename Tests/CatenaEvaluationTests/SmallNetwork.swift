@@ -32,7 +32,7 @@ struct SmallNetwork {
     func row(_ numbers: [Double]) -> Tensor {
       Tensor(doubles: numbers, shape: [1, numbers.count], elementType: .float64)
     }
-    var inputs = [gated.graph.inputs[0]: samples, gated.scores: row(units)]
+    var inputs: ValueMap = [gated.graph.inputs[0]: samples, gated.scores: row(units)]
     if let blockScores = gated.blockScores { inputs[blockScores] = row(blocks) }
     let ids = wanted(gated)
     let results = try Reference.run(gated.graph, inputs: inputs, precision: .double, values: ids)

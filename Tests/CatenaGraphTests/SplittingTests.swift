@@ -22,7 +22,7 @@ import Testing
     }
     network.graph.outputs = Array(values.suffix(2))
     let whole = network.graph.pruned()
-    var given: [ValueID: Tensor] = [:]
+    var given: ValueMap<Tensor> = [:]
     for input in whole.inputs {
       let shape = whole.shape(input)
       given[input] = Tensor((0..<shape.elementCount).map { _ in 2 * network.random.uniform() - 1 }, shape: shape)

@@ -59,9 +59,9 @@ struct FusionTests {
 
   private func compile(
     _ chain: [Link], keepsAll: Bool
-  ) async throws -> (Graph, [ValueID: Tensor], OpenCLExecutable) {
+  ) async throws -> (Graph, ValueMap<Tensor>, OpenCLExecutable) {
     var graph = Graph()
-    var values: [ValueID: Tensor] = [:]
+    var values: ValueMap<Tensor> = [:]
     func input(_ shape: Shape) -> ValueID {
       let id = graph.addInput("input", TensorType(.float32, shape))
       values[id] = random(shape, seed: UInt64(values.count + 1))
@@ -98,7 +98,7 @@ struct FusionTests {
     return (graph, values, executable)
   }
 
-  private func compare(_ graph: Graph, _ values: [ValueID: Tensor], _ executable: any Executable) async throws {
+  private func compare(_ graph: Graph, _ values: ValueMap<Tensor>, _ executable: any Executable) async throws {
     let reference = try await ReferenceBackend().compile(Program(graph), options: CompileOptions())
     for (input, tensor) in values {
       try await executable.write(tensor, to: input)

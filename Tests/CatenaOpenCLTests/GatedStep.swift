@@ -9,7 +9,7 @@ struct GatedStep {
   var gradients: [ValueID] = []
   /// Scores, moments and step count, carried from step to step.
   var carried: [ValueID] = []
-  var values: [ValueID: Tensor] = [:]
+  var values: ValueMap<Tensor> = [:]
 
   /// The step of a small network for three images.
   /// - Parameters:

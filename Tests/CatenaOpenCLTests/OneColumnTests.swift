@@ -21,7 +21,7 @@ struct OneColumnTests {
         try graph.add(.gemm(Gemm(transposeB: isTransposed)), inputs[0], weight),
         try graph.add(.gemm(Gemm(transposeB: !isTransposed)), inputs[1], weight),
       ]
-      let tensors = Dictionary(
+      let tensors = ValueMap(
         uniqueKeysWithValues: zip(inputs, shapes).enumerated().map { ($1.0, random($1.1, UInt64($0 + 2))) })
       let reference = try await ReferenceBackend().compile(Program(graph), options: CompileOptions())
       let executable = try await DeviceUnderTest.backend.compile(Program(graph), options: CompileOptions())

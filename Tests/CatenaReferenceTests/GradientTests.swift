@@ -102,7 +102,7 @@ struct GradientTests {
     let cotangent = backward.addInput("cotangent", graph.type(output))
     let poolGradient = try backward.add(.poolGradient(pool), cotangent, gated, output)
     let gateGradient = try backward.add(.gateGradient(axis: 1), poolGradient, data, gate)
-    let inputs = [data: randomReals([2, 3, 6, 6], seed: 1), gate: randomReals([2, 3], seed: 2)]
+    let inputs: ValueMap = [data: randomReals([2, 3, 6, 6], seed: 1), gate: randomReals([2, 3], seed: 2)]
     try checkGradient(
       of: graph, output: output, withRespectTo: gate, gradientGraph: backward, gradient: gateGradient,
       cotangent: cotangent, inputs: inputs)

@@ -47,7 +47,7 @@ struct RunTests {
   @Test("a missing or wrong input and a failing node are named")
   func errors() throws {
     let (graph, data, _) = try division(through: .float32)
-    func expect(_ reason: String, _ graph: Graph, _ inputs: [ValueID: Tensor]) {
+    func expect(_ reason: String, _ graph: Graph, _ inputs: ValueMap<Tensor>) {
       #expect {
         try Reference.run(graph, inputs: inputs, precision: .declared)
       } throws: { error in
@@ -86,7 +86,7 @@ struct RunTests {
     #expect(limited.nodes.map(\.operation) == [.expand([2, 3]), .binary(.multiply)])
     try limited.checkInvariants()
 
-    let input = [data: randomReals([2, 3], seed: 1)]
+    let input: ValueMap = [data: randomReals([2, 3], seed: 1)]
     let expected = try Reference.run(graph, inputs: input, precision: .double)
     for other in [folded, limited] {
       let results = try Reference.run(other, inputs: input, precision: .double)

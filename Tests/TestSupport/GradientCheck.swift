@@ -20,7 +20,7 @@ package struct GradientFailure: Error, CustomStringConvertible {
 /// - Throws: `GradientFailure`; `GraphError` when a graph cannot run.
 package func checkGradient(
   of graph: Graph, output: ValueID, withRespectTo input: ValueID, gradientGraph: Graph, gradient: ValueID,
-  cotangent: ValueID, inputs: [ValueID: Tensor], elements: Int = 64, step: Double = 1e-5, tolerance: Double = 1e-6,
+  cotangent: ValueID, inputs: ValueMap<Tensor>, elements: Int = 64, step: Double = 1e-5, tolerance: Double = 1e-6,
   seed: UInt64 = 7
 ) throws {
   guard let point = inputs[input] else { preconditionFailure("\(input) has no tensor") }

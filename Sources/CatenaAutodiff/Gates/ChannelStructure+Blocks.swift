@@ -32,8 +32,8 @@ extension ChannelStructure {
 
   private func position(of value: ValueID) -> Int { producers[value] ?? -1 }
 
-  private func descendants(of value: ValueID, before index: Int) -> Set<ValueID> {
-    var result: Set<ValueID> = [value]
+  private func descendants(of value: ValueID, before index: Int) -> ValueSet {
+    var result: ValueSet = [value]
     for node in graph.nodes[..<index] where node.inputs.contains(where: result.contains) {
       result.formUnion(node.outputs)
     }
@@ -49,7 +49,7 @@ extension ChannelStructure {
         input == fork || !active.contains(input) || producers[input].map(path.contains) == true
       }
       let leavesOnlyAtExit = node.outputs.allSatisfy { output in
-        let uses = readers[output] ?? []
+        let uses = readers[output]
         return !graph.outputs.contains(output)
           && uses.allSatisfy { path.contains($0) || (output == exit && $0 == index) }
       }

@@ -4,24 +4,24 @@ import CatenaTensors
 /// What the search for units and blocks asks again and again about a graph.
 struct ChannelStructure {
   let graph: Graph
-  let producers: [ValueID: Int]
-  let readers: [ValueID: [Int]]
+  let producers: ValueMap<Int>
+  let readers: ValueReaders
   /// Values that depend on the graph's inputs.
-  let active: Set<ValueID>
+  let active: ValueSet
   /// Active values whose first axis runs over the samples, in order.
-  private let batched: Set<ValueID>
+  private let batched: ValueSet
   /// Values that another mixing operator reads, directly or not.
-  private let mixedLater: Set<ValueID>
+  private let mixedLater: ValueSet
 
   init(_ graph: Graph) {
     self.graph = graph
     producers = graph.producers()
     readers = graph.readers()
-    var active = Set(graph.inputs)
+    var active = ValueSet(graph.inputs)
     for node in graph.nodes where node.inputs.contains(where: active.contains) { active.formUnion(node.outputs) }
     self.active = active
     batched = graph.batchedValues(active: active)
-    var mixedLater: Set<ValueID> = []
+    var mixedLater: ValueSet = []
     for node in graph.nodes.reversed()
     where graph.mixesChannels(node, active: active) || node.outputs.contains(where: mixedLater.contains) {
       mixedLater.formUnion(node.inputs)
@@ -66,18 +66,16 @@ struct ChannelStructure {
 
   /// Squeeze-and-excite: the value's only use is to multiply something that it was computed from.
   private func scalesOwnAncestor(_ value: ValueID) -> Bool {
-    guard let uses = readers[value], uses.count == 1 else { return false }
-    let node = graph.nodes[uses[0]]
-    guard node.operation == .binary(.multiply), let scaled = node.inputs.first(where: { $0 != value }) else {
-      return false
-    }
+    guard readers[value].count == 1, let node = readers[value].first.map({ graph.nodes[$0] }),
+      node.operation == .binary(.multiply), let scaled = node.inputs.first(where: { $0 != value })
+    else { return false }
     return active.contains(scaled) && ancestors(of: value).contains(scaled)
   }
 
   /// The value itself and all active values that it depends on.
-  func ancestors(of value: ValueID) -> Set<ValueID> {
+  func ancestors(of value: ValueID) -> ValueSet {
     guard let producer = producers[value] else { return [value] }
-    var result: Set<ValueID> = [value]
+    var result: ValueSet = [value]
     for node in graph.nodes[...producer].reversed() where node.outputs.contains(where: result.contains) {
       result.formUnion(node.inputs.filter(active.contains))
     }
@@ -89,7 +87,7 @@ struct ChannelStructure {
   /// The last value, behind `start`, through which all that depends on `start` must pass, and which is computed from it
   /// channel by channel.
   private func chainEnd(of start: ValueID, axis: Int, madeAt index: Int) -> (value: ValueID, axis: Int) {
-    var axes = [start: axis]
+    var axes: ValueMap = [start: axis]
     var absorbed: Set<Int> = []
     var members = [(value: start, madeAt: index)]
     for later in graph.nodes.indices[(index + 1)...] {
@@ -106,7 +104,7 @@ struct ChannelStructure {
     var lastReader = index
     for member in members {
       if lastReader <= member.madeAt { end = member.value }
-      let uses = readers[member.value] ?? []
+      let uses = readers[member.value]
       if graph.outputs.contains(member.value) || !uses.allSatisfy(absorbed.contains) { break }
       lastReader = max(lastReader, uses.max() ?? index)
     }
@@ -116,7 +114,7 @@ struct ChannelStructure {
 
 extension Graph {
   /// Whether a node that depends on the graph's inputs computes channels from several others.
-  func mixesChannels(_ node: Node, active: Set<ValueID>) -> Bool {
+  func mixesChannels(_ node: Node, active: ValueSet) -> Bool {
     guard node.inputs.contains(where: active.contains) else { return false }
     switch node.operation {
     case .convolution(let convolution): return convolution.groups == 1 || shape(node.inputs[1])[1] > 1
@@ -129,7 +127,7 @@ extension Graph {
 
   /// The channel axis of a node's output when each of its channels is computed from the same channel of the inputs that
   /// `axes` lists and from nothing else that varies; `nil` when that cannot be told.
-  fileprivate func channelAxis(after node: Node, axes: [ValueID: Int]) -> Int? {
+  fileprivate func channelAxis(after node: Node, axes: ValueMap<Int>) -> Int? {
     guard let output = node.outputs.first, node.outputs.count == 1, type(output).elementType.isFloatingPoint else {
       return nil
     }
@@ -168,7 +166,7 @@ extension Graph {
   }
 
   /// Operands of full rank with one common channel axis, against constants that only repeat along the data.
-  private func elementwiseAxis(_ operands: [ValueID], axes: [ValueID: Int], result: Shape) -> Int? {
+  private func elementwiseAxis(_ operands: [ValueID], axes: ValueMap<Int>, result: Shape) -> Int? {
     let channelled = operands.compactMap { operand in axes[operand].map { (operand, $0) } }
     guard let (first, axis) = channelled.first else { return nil }
     let agree = channelled.allSatisfy { operand, other in
@@ -178,10 +176,10 @@ extension Graph {
   }
 
   /// The active values whose first axis runs over the samples (each sample a whole number of rows, in order).
-  fileprivate func batchedValues(active: Set<ValueID>) -> Set<ValueID> {
+  fileprivate func batchedValues(active: ValueSet) -> ValueSet {
     guard let first = inputs.first, shape(first).rank > 0 else { return [] }
     let batch = shape(first)[0]
-    var batched = Set(inputs.filter { shape($0).rank > 0 && shape($0)[0] == batch })
+    var batched = ValueSet(inputs.filter { shape($0).rank > 0 && shape($0)[0] == batch })
     for node in nodes where node.inputs.contains(where: active.contains) {
       let operands = node.inputs.filter(active.contains)
       guard operands.allSatisfy(batched.contains), keepsSamplesFirst(node, operands: operands, batch: batch) else {

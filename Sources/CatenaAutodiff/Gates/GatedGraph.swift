@@ -82,14 +82,14 @@ extension Graph {
 private struct Gating {
   private let original: Graph
   private let sites: GateSites
-  private let producers: [ValueID: Int]
+  private let producers: ValueMap<Int>
   private var graph: Graph
   /// S of each layer and alpha of each block, as columns.
   private var layerGates: [ValueID] = []
   private var blockGates: [ValueID] = []
   /// Gate nodes by the index of the node behind which they belong.
   private var inserted: [Int: [Node]] = [:]
-  private var replacements: [ValueID: ValueID] = [:]
+  private var replacements: ValueMap<ValueID> = [:]
   private(set) var gatedValues: [ValueID] = []
 
   init(graph: Graph, sites: GateSites) {
@@ -161,7 +161,7 @@ private struct Gating {
 
   /// The nodes in order: what makes the gates, then the network's nodes, each followed by its gates.
   func ordered() -> Graph {
-    let gateOutputs = Set(inserted.values.joined().map { $0.outputs[0] })
+    let gateOutputs = ValueSet(inserted.values.joined().map { $0.outputs[0] })
     var nodes = graph.nodes[original.nodes.count...].filter { !gateOutputs.contains($0.outputs[0]) }
     for (index, node) in original.nodes.enumerated() {
       var node = node

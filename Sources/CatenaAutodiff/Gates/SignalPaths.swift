@@ -36,9 +36,9 @@ public struct SignalPaths: Sendable, Hashable {
   private var branches: [[Int]] = []
 
   init(_ graph: Graph, layers: [UnitLayer], blocks: [Block]) {
-    let layerOfValue = Dictionary(layers.enumerated().map { ($1.value, $0) }) { first, _ in first }
-    let blockOfBranch = Dictionary(blocks.enumerated().map { ($1.branch, $0) }) { first, _ in first }
-    var indices: [ValueID: Int] = [:]
+    let layerOfValue = ValueMap(layers.enumerated().map { ($1.value, $0) }) { first, _ in first }
+    let blockOfBranch = ValueMap(blocks.enumerated().map { ($1.branch, $0) }) { first, _ in first }
+    var indices: ValueMap<Int> = [:]
     for input in graph.inputs {
       indices[input] = steps.count
       steps.append(Step(node: -1, operands: [], isProduct: false, keepsZero: true, layer: nil, block: nil))

@@ -11,7 +11,7 @@ extension Graph {
     let (producers, readers) = (self.producers(), self.readers())
     for node in nodes {
       guard case .batchNormalization(let epsilon) = node.operation, let source = producers[node.inputs[0]],
-        case .convolution = nodes[source].operation, readers[node.inputs[0]]?.count == 1,
+        case .convolution = nodes[source].operation, readers[node.inputs[0]].count == 1,
         !outputs.contains(node.inputs[0]), let affine = affineNormalization(node, epsilon: epsilon),
         let weight = constants[nodes[source].inputs[1]]
       else { continue }

@@ -6,7 +6,7 @@ extension Graph {
   /// A residual sum can be fused with the convolution in front of it when its other operand has been made before that
   /// convolution; a shortcut that a file lists behind the branch would prevent it.
   package func schedulingMixersLate() -> Graph {
-    var known = Set(inputs).union(constants.keys)
+    var known = ValueSet(inputs).union(constants.keys)
     var waiting = Array(nodes.indices)
     var order: [Node] = []
     while !waiting.isEmpty {

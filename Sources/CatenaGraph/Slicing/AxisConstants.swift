@@ -43,7 +43,9 @@ struct AxisConstants: Sendable {
       }
     }
     for axis in axes.indices {
-      axes[axis] = axes[axis].map { whole.isFinite ? whole : $0.isFinite ? $0 : .nan }
+      for index in axes[axis].indices {
+        if whole.isFinite { axes[axis][index] = whole } else if !axes[axis][index].isFinite { axes[axis][index] = .nan }
+      }
     }
   }
 

@@ -4,8 +4,8 @@ import CatenaTensors
 struct ChannelStates: Sendable {
   private let graph: Graph
   private let zeroing: Zeroing
-  private var known: [ValueID: AxisConstants] = [:]
-  private var beforeZeroing: [ValueID: AxisConstants] = [:]
+  private var known: ValueMap<AxisConstants> = [:]
+  private var beforeZeroing: ValueMap<AxisConstants> = [:]
 
   init(_ graph: Graph, rules: [AxisRules], zeroing: Zeroing) {
     self.graph = graph
@@ -122,9 +122,13 @@ struct StateTransfer {
   private func elementwise(_ function: ([Double]) -> Double) -> AxisConstants {
     var result = AxisConstants(live: rules.outputs[0])
     let rank = result.axes.count
+    var operands = [Double](repeating: .nan, count: inputs.count)
     for axis in 0..<rank {
       for index in result.axes[axis].indices {
-        result.axes[axis][index] = function(inputs.map { $0.broadcast(axis: axis, of: rank, index: index) })
+        for input in inputs.indices {
+          operands[input] = inputs[input].broadcast(axis: axis, of: rank, index: index)
+        }
+        result.axes[axis][index] = function(operands)
       }
     }
     result.whole = function(inputs.map(\.whole))

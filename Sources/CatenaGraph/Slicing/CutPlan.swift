@@ -18,13 +18,13 @@ struct CutPlan: Sendable {
   let rules: [AxisRules]
   let states: ChannelStates
   /// First element of each axis, per value; constants have one set per use, so that uses may differ.
-  private var valueBases: [ValueID: [Int]] = [:]
+  private var valueBases: ValueMap<[Int]> = [:]
   private var inputBases: [[[Int]]] = []
   private var classes: [Int] = []
   private var causes: [Cause?] = []
   private var changed = false
   /// Values that something kept reads.
-  private(set) var needed: Set<ValueID> = []
+  private(set) var needed: ValueSet = []
 
   init(_ graph: Graph, rules: [AxisRules], states: ChannelStates) {
     self.graph = graph
@@ -131,7 +131,7 @@ struct CutPlan: Sendable {
   // MARK: Demands
 
   private mutating func meetDemands() {
-    needed = Set(graph.outputs)
+    needed = ValueSet(graph.outputs)
     for node in graph.nodes.indices.reversed() where graph.nodes[node].outputs.contains(where: needed.contains) {
       for factors in rules[node].sums { meetSum(node, factors) }
       if let groups = rules[node].groups { meetGroups(node, count: groups) }

@@ -52,8 +52,8 @@ extension Graph {
     _ products: [(value: ValueID, factor: Tensor)], constant: String, product: String
   ) throws(GraphError) -> (graph: Graph, products: [InsertedProduct]) {
     var result = self
-    var replaced: [ValueID: ValueID] = [:]
-    var added: [ValueID: [Node]] = [:]
+    var replaced: ValueMap<ValueID> = [:]
+    var added: ValueMap<[Node]> = [:]
     var inserted: [InsertedProduct] = []
     for (index, (value, factor)) in products.enumerated() {
       let id = result.addConstant("\(self[value].name)/\(constant)\(index)", factor)

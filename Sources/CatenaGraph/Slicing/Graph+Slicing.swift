@@ -11,8 +11,11 @@ extension Graph {
   /// - Parameters:
   ///   - channels: Dead channels.
   ///   - values: Values that are dead as a whole: residual branches. A sum of which one operand is all zero is removed.
+  ///   - explains: Whether the record says why dead channels stay, and what goes because nobody reads it.
   /// - Throws: when a channel does not exist.
-  public func sliced(_ channels: [ZeroedChannels], values: [ValueID] = []) throws(GraphError) -> SlicedGraph {
+  public func sliced(
+    _ channels: [ZeroedChannels], values: [ValueID] = [], explains: Bool = true
+  ) throws(GraphError) -> SlicedGraph {
     let requested = try Zeroing(channels, values: values, in: self)
     var zeroing = requested
     var record = SliceRecord()
@@ -25,7 +28,7 @@ extension Graph {
       let zeros = plan.structuralZeros(for: zeroing)
       if zeros.impossible.isEmpty && zeros.impossibleValues.isEmpty {
         let builder = SliceBuilder(plan: plan, requested: requested, zeros: zeros.found, original: self)
-        return try builder.build(record)
+        return try builder.build(record, explains: explains)
       }
       // What constants cannot zero becomes a product in the graph, and everything is planned again with it.
       let explicit = try Zeroing(zeros.impossible, values: zeros.impossibleValues, in: graph)
@@ -47,7 +50,7 @@ extension Graph {
   /// The graph without the sums whose one operand is zero: their readers read the other operand.
   private func removingZeroOperands(_ zeroing: Zeroing, _ rules: [AxisRules], _ record: inout SliceRecord) -> Graph {
     let states = ChannelStates(self, rules: rules, zeroing: zeroing)
-    var replaced: [ValueID: ValueID] = [:]
+    var replaced: ValueMap<ValueID> = [:]
     var kept: [Node] = []
     for node in nodes {
       var node = node
@@ -84,7 +87,7 @@ extension CutPlan {
     for zeroing: Zeroing
   ) -> (found: Set<StructuralZero>, impossible: [ZeroedChannels], impossibleValues: [ValueID]) {
     let search = StructuralZeroSearch(graph, rules: rules, states: states)
-    let present = Set(graph.inputs + graph.nodes.flatMap(\.outputs)).intersection(needed)
+    let present = ValueSet(graph.inputs + graph.nodes.flatMap(\.outputs)).intersection(needed)
     var found: Set<StructuralZero> = []
     var impossible: [ZeroedChannels] = []
     for channels in zeroing.channels where present.contains(channels.value) {

@@ -6,7 +6,7 @@ struct SliceBuilder {
   let requested: Zeroing
   let zeros: Set<StructuralZero>
   let original: Graph
-  private let producers: [ValueID: Int]
+  private let producers: ValueMap<Int>
 
   init(plan: CutPlan, requested: Zeroing, zeros: Set<StructuralZero>, original: Graph) {
     self.plan = plan
@@ -18,12 +18,12 @@ struct SliceBuilder {
 
   private var graph: Graph { plan.graph }
 
-  func build(_ started: SliceRecord) throws(GraphError) -> SlicedGraph {
+  func build(_ started: SliceRecord, explains: Bool) throws(GraphError) -> SlicedGraph {
     var record = started
     var result = graph
     var nodes: [Node] = []
-    var constants: [ValueID: Tensor] = graph.constants.filter { graph.outputs.contains($0.key) }
-    var types: [ValueID: TensorType] = [:]
+    var constants: ValueMap<Tensor> = graph.constants.filter { graph.outputs.contains($0.key) }
+    var types: ValueMap<TensorType> = [:]
     var instances: [ConstantSlice: ValueID] = [:]
     for (id, tensor) in constants { instances[ConstantSlice(original: id, rank: tensor.shape.rank)] = id }
     for (index, node) in graph.nodes.enumerated() where node.outputs.contains(where: plan.needed.contains) {
@@ -58,6 +58,7 @@ struct SliceBuilder {
     result.rebuild(nodes: nodes, constants: constants, types: types)
     try result.checkInvariants()
     describe(result, &record)
+    if explains { explain(result, &record) }
     return SlicedGraph(graph: result, record: record)
   }
 
@@ -148,7 +149,7 @@ struct SliceBuilder {
 
   private func describe(_ result: Graph, _ record: inout SliceRecord) {
     let left = result.nodes.flatMap(\.outputs)
-    let leftSet = Set(left)
+    let leftSet = ValueSet(left)
     record.removedNodes = original.nodes.map { $0.outputs[0] }.filter { !leftSet.contains($0) }
     for value in left {
       for (axis, extent) in graph.shape(value).dimensions.enumerated() {
@@ -158,11 +159,15 @@ struct SliceBuilder {
         }
       }
     }
-    record.uncut = uncut(leftSet)
-    record.unread = unread(leftSet)
   }
 
-  private func uncut(_ left: Set<ValueID>) -> [SliceRecord.UncutChannels] {
+  private func explain(_ result: Graph, _ record: inout SliceRecord) {
+    let left = ValueSet(result.nodes.flatMap(\.outputs))
+    record.uncut = uncut(left)
+    record.unread = unread(left)
+  }
+
+  private func uncut(_ left: ValueSet) -> [SliceRecord.UncutChannels] {
     struct Key: Hashable {
       var reason: KeepReason
       var demandedBy: ValueID?
@@ -191,7 +196,7 @@ struct SliceBuilder {
   }
 
   /// Filters that went although nobody asked: only dead channels read them.
-  private func unread(_ left: Set<ValueID>) -> [ZeroedChannels] {
+  private func unread(_ left: ValueSet) -> [ZeroedChannels] {
     var deadClasses: Set<Int> = []
     for channels in requested.channels where plan.needed.contains(channels.value) {
       for index in channels.indices {

@@ -15,8 +15,8 @@ struct StructuralZeroSearch {
   let graph: Graph
   let rules: [AxisRules]
   let states: ChannelStates
-  private let producers: [ValueID: Int]
-  private let readers: [ValueID: [Int]]
+  private let producers: ValueMap<Int>
+  private let readers: ValueReaders
 
   init(_ graph: Graph, rules: [AxisRules], states: ChannelStates) {
     self.graph = graph
@@ -120,7 +120,7 @@ struct StructuralZeroSearch {
 
   private func onlyReaderZeros(_ value: ValueID, axis: Int, index: Int) -> [StructuralZero]? {
     if states.isZero(value, axis: axis, index: index) { return [] }
-    guard readers[value]?.count == 1, !graph.outputs.contains(value) else { return nil }
+    guard readers[value].count == 1, !graph.outputs.contains(value) else { return nil }
     return zeros(value, axis: axis, index: index)
   }
 }

@@ -33,12 +33,12 @@ extension ValueID: Codable {
 
 /// All that is to be zeroed in a graph, by value.
 struct Zeroing: Sendable {
-  private var byValue: [ValueID: [Int: Set<Int>]] = [:]
+  private var byValue: ValueMap<[Int: Set<Int>]> = [:]
   /// Values that are dead as a whole.
-  private(set) var values: Set<ValueID>
+  private(set) var values: ValueSet
 
   init(_ channels: [ZeroedChannels], values: [ValueID], in graph: Graph) throws(GraphError) {
-    self.values = Set(values)
+    self.values = ValueSet(values)
     for value in values {
       guard graph.values.indices.contains(value.index), graph.constants[value] == nil else {
         throw .invalid("\(value) cannot be zeroed: it is no computed value of the graph")
@@ -74,7 +74,7 @@ struct Zeroing: Sendable {
   /// Leaves these channels, and whole values, to explicit factors.
   mutating func remove(_ channels: [ZeroedChannels], values: [ValueID]) {
     for entry in channels { byValue[entry.value]?[entry.axis]?.subtract(entry.indices) }
-    self.values.subtract(values)
+    self.values.subtract(ValueSet(values))
   }
 }
 

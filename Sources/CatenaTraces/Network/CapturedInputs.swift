@@ -20,7 +20,7 @@ struct CapturedInputs {
       if known[capture] == nil { known[capture] = try Self.captured(capture, &graph) }
       values[index] = known[capture]
     }
-    for value in Set(values.values).sorted() where !graph.outputs.contains(value) { graph.outputs.append(value) }
+    for value in ValueSet(values.values) where !graph.outputs.contains(value) { graph.outputs.append(value) }
     self.graph = graph.pruned()
     self.values = values
   }

@@ -67,7 +67,7 @@ extension TraceNetwork {
   /// How deep every layer lies: the residual sums before it, or its place where the network has none. The layers of a
   /// residual block, its shortcut among them, share a depth.
   var depths: [Int] {
-    var sums: [ValueID: Int] = [:]
+    var sums: ValueMap<Int> = [:]
     var most = 0
     for node in graph.nodes {
       let operands = node.inputs.filter { graph.constants[$0] == nil }

@@ -45,7 +45,7 @@ public struct TraceNetwork: Sendable {
   /// The graph with other weights in some layers: matrices of float32 [rows, columns] by index of the layer.
   func replacing(_ weights: [Int: Tensor]) -> Graph {
     var result = graph
-    var taken: Set<ValueID> = []
+    var taken: ValueSet = []
     for (index, layer) in layers.enumerated() {
       guard let matrix = weights[index], let original = graph.constants[layer.weights] else { continue }
       let constant = layer.constant(matrix, like: original)
@@ -110,11 +110,11 @@ private struct LayerSearch {
   var layers: [TraceLayer] = []
   var untouched: [UntouchedLayer] = []
   /// Values that no mixing layer stands before.
-  private var unmixed: Set<ValueID>
+  private var unmixed: ValueSet
 
   init(_ graph: Graph) {
     self.graph = graph
-    unmixed = Set(graph.inputs).union(graph.constants.keys)
+    unmixed = ValueSet(graph.inputs).union(graph.constants.keys)
   }
 
   mutating func run() {

@@ -33,7 +33,7 @@ struct LiteralStep {
   private let gated: GatedGraph
   /// What lies behind the first gates, and what it reads: that is kept from step to step in single precision.
   private let body: Graph
-  private let read: [ValueID: Tensor]
+  private let read: ValueMap<Tensor>
   private let dense: [[Double]]
   /// The block of every unit.
   private let blockOfUnit: [Int?]

@@ -77,7 +77,7 @@ struct ONNXSlicingTests {
     let relu = try #require(graph.nodes.first { graph[$0.outputs[0]].name == "relu" }).outputs[0]
     var nodes: [Node] = []
     var tensors = result.constants
-    var types: [ValueID: TensorType] = [:]
+    var types: ValueMap<TensorType> = [:]
     for (id, tensor) in graph.constants {
       guard let (axis, indices) = constants[graph[id].name] else { continue }
       let chosen = Tensor(indices.map(Int64.init), shape: [indices.count])

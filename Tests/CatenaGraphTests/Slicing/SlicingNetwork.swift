@@ -130,7 +130,7 @@ struct SlicingNetwork {
     try masked.checkInvariants()
     let sliced = try graph.sliced(dead, values: values)
     try sliced.graph.checkInvariants()
-    var inputs: [ValueID: Tensor] = [:]
+    var inputs: ValueMap<Tensor> = [:]
     for input in graph.inputs {
       let shape = graph.shape(input)
       inputs[input] = Tensor((0..<shape.elementCount).map { _ in 2 * random.uniform() - 1 }, shape: shape)
@@ -153,8 +153,8 @@ struct SlicingNetwork {
   private func checkRecord(_ sliced: SlicedGraph) throws {
     let record = try JSONDecoder().decode(SliceRecord.self, from: JSONEncoder().encode(sliced.record))
     #expect(record == sliced.record)
-    let described = Set(record.constants.map(\.result)).union(record.factors.map(\.factor))
-    #expect(described == Set(sliced.graph.constants.keys))
+    let described = ValueSet(record.constants.map(\.result)).union(record.factors.map(\.factor))
+    #expect(described == ValueSet(sliced.graph.constants.keys))
     for slice in record.constants {
       let original = graph.constants[slice.original]!
       let result = sliced.graph.constants[slice.result]!

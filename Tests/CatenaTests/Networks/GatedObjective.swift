@@ -88,8 +88,8 @@ struct GatedObjective {
 
   private func inputs(
     _ samples: Tensor, _ scores: Tensor, _ blockScores: Tensor?, target: Tensor
-  ) -> [ValueID: Tensor] {
-    var inputs = [input: samples, self.target: target, gated.scores: scores]
+  ) -> ValueMap<Tensor> {
+    var inputs: ValueMap = [input: samples, self.target: target, gated.scores: scores]
     if let id = gated.blockScores, let blockScores { inputs[id] = blockScores }
     return inputs
   }

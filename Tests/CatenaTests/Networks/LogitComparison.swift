@@ -71,7 +71,7 @@ enum Run {
 
   /// Compiles a graph, writes its inputs, runs once and reads some values.
   static func values(
-    _ values: [ValueID], of graph: Graph, _ inputs: [ValueID: Tensor], on backend: any Backend
+    _ values: [ValueID], of graph: Graph, _ inputs: ValueMap<Tensor>, on backend: any Backend
   ) async throws -> [Tensor] {
     var graph = graph
     graph.outputs = values

@@ -51,7 +51,7 @@ package struct ONNXNodeTest: Sendable {
 
   /// Imports the model and runs it with `evaluate`, which gives the values of the graph's outputs.
   package func run(
-    _ evaluate: (Graph, [ValueID: Tensor]) async throws -> [Tensor]
+    _ evaluate: (Graph, ValueMap<Tensor>) async throws -> [Tensor]
   ) async -> Outcome {
     for set in sets {
       guard set.inputs.count == model.inputs.count, set.outputs.count == model.outputs.count else {
@@ -63,7 +63,7 @@ package struct ONNXNodeTest: Sendable {
       case .failure(let error): return .failed("it cannot be imported: \(error)")
       case .success(let graph):
         let named = Dictionary(uniqueKeysWithValues: zip(model.inputs.map(\.name), set.inputs))
-        var inputs: [ValueID: Tensor] = [:]
+        var inputs: ValueMap<Tensor> = [:]
         for input in graph.inputs { inputs[input] = named[graph[input].name] }
         do {
           let results = try await evaluate(graph, inputs)

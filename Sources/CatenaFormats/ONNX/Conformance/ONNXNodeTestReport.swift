@@ -19,7 +19,7 @@ package struct ONNXNodeTestReport: Sendable {
   /// Runs every test in `folder` whose name `isWanted`.
   package init(
     folder: String, where isWanted: (String) -> Bool = { _ in true },
-    _ evaluate: (Graph, [ValueID: Tensor]) async throws -> [Tensor]
+    _ evaluate: (Graph, ValueMap<Tensor>) async throws -> [Tensor]
   ) async throws(FileError) {
     var entries: [Entry] = []
     for name in try folderEntries(folder) where isWanted(name) {

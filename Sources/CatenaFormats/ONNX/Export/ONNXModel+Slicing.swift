@@ -33,7 +33,7 @@ struct SlicedModelWriter {
   let otherGroups: [Int: [Node]]
   let otherBatch: Graph?
   /// Names of the values that the written file has.
-  private(set) var names: [ValueID: String] = [:]
+  private(set) var names: ValueMap<String> = [:]
   var nodes: [Int: Onnx_NodeProto] = [:]
   var writer: NodeWriter
   var initializers: [String: Tensor]
@@ -154,7 +154,7 @@ extension SlicedModelWriter {
 extension SlicedModelWriter {
   /// What a group reads from outside, in order; constants that belong to the node are left out.
   private func operands(_ group: [Node]) -> [ValueID] {
-    let made = Set(group.flatMap(\.outputs))
+    let made = ValueSet(group.flatMap(\.outputs))
     return group.flatMap(\.inputs).filter { id in
       !made.contains(id) && (names[id] != nil || (original.constants[id] == nil && sliced.constants[id] == nil))
     }

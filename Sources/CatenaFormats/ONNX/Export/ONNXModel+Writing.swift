@@ -30,7 +30,7 @@ extension ONNXModel {
   /// A graph that comes from no file as a model of the operator set `opset`. Extents are the graph's, fixed.
   public init(exporting graph: Graph, opset: Int = 17) throws(ONNXError) {
     var writer = NodeWriter(opset: opset, names: [])
-    var names: [ValueID: String] = [:]
+    var names: ValueMap<String> = [:]
     for input in graph.inputs { names[input] = writer.freshName(graph[input].name) }
     for id in graph.constants.keys.sorted() {
       if let tensor = graph.constants[id] { names[id] = writer.addConstant(graph[id].name, tensor) }

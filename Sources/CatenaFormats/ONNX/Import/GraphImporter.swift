@@ -15,8 +15,8 @@ struct GraphImporter {
   private var missing: Set<String> = []
   private var unsupported: [UnsupportedNode] = []
   /// The nodes of known values that are no constants, and what they evaluated to.
-  private var knownNodes: [ValueID: Node] = [:]
-  private var evaluated: [ValueID: Tensor] = [:]
+  private var knownNodes: ValueMap<Node> = [:]
+  private var evaluated: ValueMap<Tensor> = [:]
 
   /// Known values are evaluated up to this many elements.
   static let knownElementCount = 65_536
