@@ -60,9 +60,12 @@ let package = Package(
       dependencies: [
         "CatenaAutodiff", "CatenaCompute", "CatenaFormats", .product(name: "Logging", package: "swift-log"),
       ]),
-    .target(name: "CatenaTraces", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats"]),
-    .target(name: "CatenaExplain", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats"]),
-    .target(name: "CatenaEvaluation", dependencies: ["CatenaChains", "CatenaTraces", "CatenaExplain"]),
+    .target(
+      name: "CatenaTraces", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats", "CatenaReference"]),
+    .target(
+      name: "CatenaExplain", dependencies: ["CatenaAutodiff", "CatenaCompute", "CatenaFormats", "CatenaReference"]),
+    .target(
+      name: "CatenaEvaluation", dependencies: ["CatenaChains", "CatenaTraces", "CatenaExplain", "CatenaReference"]),
     // The whole
     .target(name: "Catena", dependencies: ["CatenaEvaluation", "CatenaCPU", "CatenaOpenCL"]),
     .target(name: "CLaunch", cSettings: [.define("_GNU_SOURCE")]),

@@ -33,7 +33,7 @@ inline __attribute__((always_inline)) floatv epilogue_stage(
   if (function == BINARY_ADD) return value + a * other;
   if (function == BINARY_SUBTRACT) return value - other;
   if (function == BINARY_MULTIPLY) return value * other;
-  if (function >= FUNCTION_GRADIENT) return value * unary_derivative(function - FUNCTION_GRADIENT, other, a, b);
+  if (function >= FUNCTION_GRADIENT) return unary_gradient(function - FUNCTION_GRADIENT, value, other, a, b);
   if (function >= FUNCTION_REVERSED) return binary_function(function - FUNCTION_REVERSED, other, value);
   return binary_function(function, value, other);
 }

@@ -3,7 +3,10 @@
 
 inline floatv gelu_cdf(floatv x) { return 0.5f * erfc(-x * M_SQRT1_2_F); }
 
-inline floatv gelu_tanh_inner(floatv x) { return 0.7978845608028654f * (x + 0.044715f * x * x * x); }
+// (1 + tanh(u)) / 2, which is 0 where a tanh that ends next to -1 leaves something for large x to multiply.
+inline floatv gelu_tanh_share(floatv x) {
+  return 1.0f / (1.0f + exp(-1.5957691216057308f * (x + 0.044715f * x * x * x)));
+}
 
 CALLED floatv unary_function(int code, floatv x, float a, float b) {
   const floatv zero = 0.0f;
@@ -15,13 +18,16 @@ CALLED floatv unary_function(int code, floatv x, float a, float b) {
     case UNARY_ELU: return x < zero ? a * expm1(x) : x;
     case UNARY_SELU: return x > zero ? b * x : b * a * expm1(x);
     case UNARY_SIGMOID: return one / (one + exp(-x));
-    case UNARY_HARD_SIGMOID: return clamp(a * x + b, zero, one);
+    case UNARY_HARD_SIGMOID: {
+      const floatv line = a * x + b;
+      return line < zero ? zero : line > one ? one : line;
+    }
     case UNARY_HARD_SWISH: return x * clamp(x / 6.0f + 0.5f, zero, one);
     case UNARY_TANH: return tanh(x);
     case UNARY_SOFTPLUS: return fmax(x, zero) + log1p(exp(-fabs(x)));
     case UNARY_ERF: return erf(x);
     case UNARY_GELU: return x * gelu_cdf(x);
-    case UNARY_GELU_TANH: return 0.5f * x * (one + tanh(gelu_tanh_inner(x)));
+    case UNARY_GELU_TANH: return x * gelu_tanh_share(x);
     case UNARY_CLIP: return x < a ? (floatv)(a) : x > b ? (floatv)(b) : x;
     case UNARY_SQUARE_ROOT: return sqrt(x);
     case UNARY_EXPONENTIAL: return exp(x);
@@ -55,8 +61,8 @@ CALLED floatv unary_derivative(int code, floatv v, float a, float b) {
     case UNARY_ERF: return M_2_SQRTPI_F * exp(-v * v);
     case UNARY_GELU: return gelu_cdf(v) + v * 0.3989422804014327f * exp(-0.5f * v * v);
     case UNARY_GELU_TANH: {
-      const floatv t = tanh(gelu_tanh_inner(v));
-      return 0.5f * (one + t) + 0.5f * v * (one - t * t) * 0.7978845608028654f * (one + 0.134145f * v * v);
+      const floatv share = gelu_tanh_share(v);
+      return share + v * share * (one - share) * 1.5957691216057308f * (one + 0.134145f * v * v);
     }
     case UNARY_CLIP: return (v >= a) && (v <= b) ? one : zero;
     case UNARY_SQUARE_ROOT: return 0.5f / v;
@@ -67,6 +73,14 @@ CALLED floatv unary_derivative(int code, floatv v, float a, float b) {
     case UNARY_RECIPROCAL: return -v * v;
   }
   return zero;
+}
+
+// The gradient through a function: a derivative of 0 lets nothing pass where the function does not look at its input.
+CALLED floatv unary_gradient(int code, floatv gradient, floatv v, float a, float b) {
+  const floatv slope = unary_derivative(code, v, a, b);
+  const bool selects = code == UNARY_RELU || code == UNARY_CLIP || code == UNARY_HARD_SIGMOID ||
+                       code == UNARY_HARD_SWISH || code == UNARY_ABSOLUTE;
+  return selects && slope == (floatv)(0.0f) ? (floatv)(0.0f) : gradient * slope;
 }
 
 CALLED floatv binary_function(int code, floatv x, floatv y) {

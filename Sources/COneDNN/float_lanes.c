@@ -31,6 +31,9 @@
     } \
     break
 
+// Between 0 and 1; no number stays none.
+static inline float within_one(float x) { return x < 0 ? 0.0f : x > 1 ? 1.0f : x; }
+
 static float round_to(catena_type type, float value) {
   switch (type) {
   case CATENA_F16: return (float)(_Float16)value;
@@ -52,7 +55,7 @@ static void execute_one(
   ONE(CATENA_ELU, x < 0 ? a * catena_expm1(x) : x);
   ONE(CATENA_SELU, b * (x < 0 ? a * catena_expm1(x) : x));
   ONE(CATENA_SIGMOID, catena_sigmoid(x));
-  ONE(CATENA_HARD_SIGMOID, fmaxf(0.0f, fminf(1.0f, a * x + b)));
+  ONE(CATENA_HARD_SIGMOID, within_one(a * x + b));
   ONE(CATENA_HARD_SWISH, x * fmaxf(0.0f, fminf(1.0f, x * (1.0f / 6) + 0.5f)));
   ONE(CATENA_TANH, catena_tanh(x));
   ONE(CATENA_SOFTPLUS, catena_softplus(x));

@@ -272,7 +272,8 @@ extension Operator {
     }
     switch self {
     case .reshape(let shape): return .reshape(resized(shape))
-    case .expand(let shape): return .expand(resized(shape))
+    // A target's extent of 1 leaves the data's own.
+    case .expand(let shape): return .expand(shape[0] == 1 ? shape : resized(shape))
     case .slice(let slice): return .slice(resized(slice))
     case .sliceGradient(let slice, let shape): return .sliceGradient(resized(slice), inputShape: resized(shape))
     case .padGradient(let pad, let shape): return .padGradient(pad, inputShape: resized(shape))

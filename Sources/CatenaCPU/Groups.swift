@@ -195,7 +195,7 @@ private struct Grouping {
       (pass.regions ?? alone.regions) == (alone.regions ?? pass.regions), pass.shape == alone.shape
     else { return false }
     return members.allSatisfy { canRunLater($0, in: group, at: index) }
-      && graph.nodes[index].inputs.allSatisfy { isUsable($0, in: group) }
+      && graph.nodes[index].inputs.allSatisfy { isUsable($0, in: group) } && !readsGates(index, madeIn: group)
   }
 
   /// Whether nobody outside the group needs a member's result before `position`.
@@ -206,6 +206,18 @@ private struct Grouping {
         return readerGroup == group || groups[readerGroup].position > position
       }
     }
+  }
+
+  /// Whether a node reads gates, which are found by channel and not element by element, of the group's own.
+  private func readsGates(_ index: Int, madeIn group: Int) -> Bool {
+    let node = graph.nodes[index]
+    let gates: ValueID
+    switch node.operation {
+    case .gate: gates = node.inputs[1]
+    case .gateGradient, .gateGradientFromOutput: gates = node.inputs[2]
+    default: return false
+    }
+    return producers[gates].map { owner[$0] == group } ?? false
   }
 
   /// Whether a value is available element by element inside the group's pass.

@@ -20,8 +20,17 @@ public struct ChainNetwork: Sendable {
     self.model = model
     graph = try Self.graph(of: model, batch: batch)
     self.batch = graph.shape(graph.inputs[0])[0]
-    sites = graph.gateSites()
+    sites = try Self.sites(of: graph, model, batch: self.batch)
     guard sites.unitCount > 0 else { throw ChainError.noUnits }
+  }
+
+  /// The units, the same for every batch: with one sample alone an axis of one element may be anything's, so that the graph
+  /// for two is asked.
+  private static func sites(of graph: Graph, _ model: ONNXModel, batch: Int) throws -> GateSites {
+    guard batch == 1, model.fixedBatch == nil else { return graph.gateSites() }
+    let two = try Self.graph(of: model, batch: 2)
+    guard two.nodes.map(\.outputs) == graph.nodes.map(\.outputs) else { return graph.gateSites() }
+    return two.gateSites()
   }
 
   /// The whole network for batches of another size; itself, with the weights that it holds, where they are its own.
@@ -61,21 +70,5 @@ public struct ChainNetwork: Sendable {
     }
     graph.outputs = [logits]
     return graph.pruned()
-  }
-}
-
-extension Graph {
-  /// The value that a final softmax reads, or the output itself.
-  fileprivate func logits(behind output: ValueID) -> ValueID {
-    var value = output
-    while let node = nodes.last(where: { $0.outputs.contains(value) }) {
-      value = node.inputs.first ?? value
-      switch node.operation {
-      case .softmax, .logSoftmax: return value
-      case .identity, .reshape: continue
-      default: return output
-      }
-    }
-    return output
   }
 }

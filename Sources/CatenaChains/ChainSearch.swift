@@ -197,7 +197,8 @@ struct ChainWalk {
 
   /// Goes on to the end of a phase.
   mutating func run(_ phase: ChainProgram.Phase, _ progress: (ChainProgress) -> Void) async throws {
-    var optimizer: ChainOptimizer? = try await self.optimizer(phase, keeping: survivors(phase))
+    // Where no branch is left, and with the branches no unit, there is nothing to go on with.
+    var optimizer = try await self.optimizer(phase, keeping: survivors(phase))
     let interval = max(settings.steps / settings.snapshots, 1)
     while let current = optimizer {
       try await advance(current, by: min(interval, settings.end(of: phase) - done), progress)
@@ -221,9 +222,13 @@ struct ChainWalk {
     programs[programs.count - 1].runningSeconds += seconds
     done += count
     for (index, snapshot) in try await optimizer.bestSnapshots(atStep: done).enumerated() {
+      guard snapshot.unitGates.allSatisfy(\.isFinite), snapshot.blockGates.allSatisfy(\.isFinite) else {
+        throw ChainError.notFinite
+      }
       paths[index].append(snapshot)
     }
     let measured = try await optimizer.state()
+    guard measured.allSatisfy({ $0.divergence.isFinite && $0.size.isFinite }) else { throw ChainError.notFinite }
     progress(
       ChainProgress(
         stage: .optimizing, completed: stepsBefore + done, total: stepsBefore + settings.steps + stepsAfter,
@@ -265,14 +270,16 @@ struct ChainWalk {
     try await secondsOf { try CompactNetwork(of: whole, keeping: (kept.units, kept.blocks)) }
   }
 
-  /// Makes the program of a phase for some of the units, all where none are named, and gives up the others.
+  /// Makes the program of a phase for some of the units, all where none are named, and gives up the others; `nil` where
+  /// none is left.
   private mutating func optimizer(
     _ phase: ChainProgram.Phase, keeping kept: SurvivingUnits?, _ cut: (network: CompactNetwork, seconds: Double)? = nil
-  ) async throws -> ChainOptimizer {
+  ) async throws -> ChainOptimizer? {
     var stage = (network: CompactNetwork(whole: whole), seconds: 0.0)
     if let kept {
-      state.giveUp(unitsOutside: kept.units)
       if let cut { stage = cut } else { stage = try await self.cut(to: kept) }
+      guard stage.network.network.sites.unitCount > 0 else { return nil }
+      state.giveUp(unitsOutside: kept.units)
     }
     let (optimizer, seconds) = try await secondsOf {
       try await ChainOptimizer(

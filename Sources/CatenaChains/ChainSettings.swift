@@ -211,6 +211,8 @@ public enum ChainError: Error, CustomStringConvertible {
   case mismatch(String)
   /// A request that no chain can meet, with the bound.
   case unreachable(String)
+  /// Where units are left out, the network's outputs or their derivatives are no numbers.
+  case notFinite
   /// The network has nothing that could be removed.
   case noUnits
   /// The network's output is not one row of logits per sample.
@@ -223,6 +225,9 @@ public enum ChainError: Error, CustomStringConvertible {
     switch self {
     case .emptyRegion(let name): "the region '\(name)' has no samples"
     case .mismatch(let reason), .unreachable(let reason), .unsupportedOutput(let reason): reason
+    case .notFinite:
+      "without some of its units the network's outputs, or their derivatives, are no finite numbers: look for divisions, "
+        + "roots and logarithms of what its units make"
     case .noUnits: "the network has no units besides its classifier: there is nothing that a chain could leave out"
     case .verification(let findings): "the chain is not what it claims to be:\n  " + findings.joined(separator: "\n  ")
     }

@@ -11,7 +11,8 @@ extension ChainNetwork {
   }
 
   /// The channels and branches that a chain leaves out.
-  func zeroedChannels(keeping units: [Bool], blocks: [Bool]) -> (channels: [ZeroedChannels], values: [ValueID]) {
+  package func zeroedChannels(keeping units: [Bool], blocks: [Bool]) -> (channels: [ZeroedChannels], values: [ValueID])
+  {
     let channels = zip(sites.layers, sites.unitOffsets).compactMap { layer, offset -> ZeroedChannels? in
       let dead = (0..<layer.count).filter { !units[offset + $0] }
       return dead.isEmpty ? nil : ZeroedChannels(value: layer.value, axis: layer.axis, indices: dead)

@@ -3,12 +3,14 @@ import CatenaGraph
 import CatenaTensors
 
 extension ChainVerifier {
-  /// Makes every floating-point constant of a file again from the source's initialisers and the manifest, and with
-  /// `scores` also the factors of the soft mode.
+  /// Makes every floating-point constant of a file again from the source's constants and the manifest, and with `scores`
+  /// also the factors of the soft mode.
+  /// - Parameter graph: The source network's, whose constants nodes of its file may make.
   func checkConstants(
-    of chain: ONNXModel, in file: String, _ manifest: ChainManifest, scores: Safetensors? = nil
+    of chain: ONNXModel, in file: String, from graph: Graph, _ manifest: ChainManifest, scores: Safetensors? = nil
   ) throws(ChainError) -> ChainVerification {
-    let sources = model.initializers
+    let named = graph.constants.map { (graph[$0.key].name, $0.value) }
+    let sources = model.initializers.merging(named) { initializer, _ in initializer }
     let slices = Dictionary(manifest.constants.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     let factors = Dictionary(manifest.factors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })
     let softFactors = Dictionary(manifest.softFactors.map { ($0.name, $0) }, uniquingKeysWith: { first, _ in first })

@@ -58,12 +58,13 @@ public struct ChainVerifier {
     let selection = try selection(of: manifest, in: network)
     let chain = try storedModel(ChainFile.network)
     let soft = try storedModel(ChainFile.softNetwork)
-    var result = try checkConstants(of: chain, in: ChainFile.network, manifest)
+    var result = try checkConstants(of: chain, in: ChainFile.network, from: network.graph, manifest)
     let sliced = try network.sliced(keeping: selection.units, blocks: selection.blocks)
     try checkStructure(of: network, sliced, selection, manifest)
     let factors = try SoftFactors(folder: folder, network: network, selection)
     let softFactors = try Safetensors.read("\(folder)/\(ChainFile.scores)")
-    _ = try checkConstants(of: soft, in: ChainFile.softNetwork, manifest, scores: softFactors)
+    _ = try checkConstants(
+      of: soft, in: ChainFile.softNetwork, from: network.graph, manifest, scores: softFactors)
     try checkSoftStructure(of: network, sliced, factors, manifest)
     let outputs = OutputCheck(network: network, chain: chain, soft: soft, stored: region, backend: backend)
     result.samples = region.region.count

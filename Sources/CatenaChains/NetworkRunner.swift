@@ -22,14 +22,17 @@ public final class NetworkRunner: Sendable {
   ) async throws {
     let batch = model.fixedBatch ?? batch
     var graph = try model.graph(batch: batch)
-    guard graph.inputs.count == 1, let first = graph.outputs.first, graph.shape(first).rank > 0,
-      graph.shape(first)[0] == batch
-    else {
+    guard graph.inputs.count == 1, let first = graph.outputs.first else {
       throw ChainError.unsupportedOutput(
         "the network has \(graph.inputs.count) inputs and \(graph.outputs.count) outputs; one input and one row of "
           + "outputs per sample are needed")
     }
-    graph.outputs = [first]
+    guard graph.shape(first).rank > 0, graph.shape(first)[0] == batch else {
+      throw ChainError.unsupportedOutput(
+        "for \(batch) samples the output '\(graph[first].name)' has the shape \(graph.shape(first)): one row of outputs per "
+          + "sample is needed; a file that states another batch inside does not work with this one")
+    }
+    graph.outputs = [graph.logits(behind: first)]
     try await self.init(graph: graph.pruned(), backend: backend, options: options)
   }
 
@@ -42,7 +45,7 @@ public final class NetworkRunner: Sendable {
     executable = try await backend.compile(Program(graph), options: options)
   }
 
-  /// The first output, one row per sample.
+  /// The first output, or what its softmax reads, one row per sample.
   public func logits(of region: Region) async throws -> [[Float]] {
     guard Array(region.samples.shape.dimensions.dropFirst()) == sampleShape.dimensions,
       region.samples.elementType == inputType.elementType

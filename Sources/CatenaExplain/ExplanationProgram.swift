@@ -1,6 +1,7 @@
 import CatenaAutodiff
 import CatenaCompute
 import CatenaGraph
+import CatenaReference
 import CatenaTensors
 
 /// What a compiled program computes.
@@ -102,7 +103,7 @@ struct ExplanationGraph {
     var bounds: RelevanceRules.Bounds?
     let seed = addSeed()
     do throws(GraphError) {
-      graph = try graph.foldingBatchNormalizations()
+      graph = try graph.foldingConstants().foldingBatchNormalizations()
       start = try graph.add(.binary(.multiply), seed, logits)
     } catch { throw .graph(error) }
     if let given = kind.bounds { bounds = try addBounds(given) }

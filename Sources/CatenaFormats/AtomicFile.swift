@@ -77,10 +77,17 @@ public struct AtomicDirectory: ~Copyable {
   /// Starts the folder that shall be called `path`.
   ///
   /// A folder of that name must be empty, unless `replacing` says that `commit()` shall put the new one in its place.
-  public init(_ path: String, replacing: Bool = false) throws(FileError) {
+  /// - Parameter read: files and folders that the work reads: none may go with a folder that is replaced.
+  public init(_ path: String, replacing: Bool = false, keeping read: [String] = []) throws(FileError) {
     // A symbolic link to a folder stands for that folder: a rename would replace the link.
     let target = try existing(path) == nil ? withoutTrailingSlashes(path) : resolved(path)
     try refuseOccupied(target, replacing: replacing)
+    for file in read {
+      guard try existing(file) != nil, try existing(target) != nil else { continue }
+      guard try (resolved(file) + "/").hasPrefix(resolved(target) + "/") else { continue }
+      throw FileError(
+        .badArgument, path, "the folder has '\(file)', which is read, and would be replaced: choose another")
+    }
     let name = try makeTemporary(for: target) { mkdir($0, 0o777) }.name
     self.path = target
     self.replacing = replacing

@@ -73,7 +73,7 @@ extension Lowering {
           return lowering.tensorWeight(
             node.inputs[1], isTransposed: mapping.isTransposed, outputs: output.channels, inputs: input.channels,
             taps: taps, source: source,
-            normalization: normalization.map { Array(lowering.graph.nodes[$0.node].inputs.dropFirst()) } ?? [])
+            factors: normalization?.factors)
         }, epilogue: epilogue)
       if isDone { return }
     }
@@ -167,7 +167,7 @@ extension Lowering {
     let groups = mapping.convolution.groups
     let key = PackedWeight(
       weight: weight, isTransposed: mapping.isTransposed, groups: groups,
-      normalization: normalization.map { Array(graph.nodes[$0.node].inputs.dropFirst()) } ?? [])
+      factors: normalization?.factors)
     return packed(key) { lowering in
       let shape = SpatialShape(lowering.graph.shape(weight))
       let taps = shape.positions
@@ -291,7 +291,7 @@ extension Lowering {
           guard lowering.program.slots[operands[1].index].isConstant else { return nil }
           return lowering.tensorWeight(
             node.inputs[1], isTransposed: true, outputs: product.columns, inputs: product.inner, taps: 1,
-            source: operands[1], normalization: [])
+            source: operands[1], factors: nil)
         }, epilogue: epilogue)
       if isDone { return }
     }
@@ -338,7 +338,7 @@ extension Lowering {
       lanes != nil || column != 1
     else { return asItLies }
     let key = PackedWeight(
-      weight: value, isTransposed: column != 1, groups: 1, normalization: [],
+      weight: value, isTransposed: column != 1, groups: 1,
       form: lanes == nil ? .matrix : .matrixPanels, depth: product.inner)
     let (depth, columns) = (product.inner, product.columns)
     let packed = packed(key) { lowering in

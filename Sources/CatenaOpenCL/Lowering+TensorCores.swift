@@ -50,10 +50,10 @@ extension Lowering {
   /// The weight of a convolution (or of a transpose) as output channel x taps x input channel.
   mutating func tensorWeight(
     _ weight: ValueID, isTransposed: Bool, outputs: Int, inputs: Int, taps: Int, source: SlotID,
-    normalization: [ValueID]
+    factors: SlotID?
   ) -> SlotID {
     let key = PackedWeight(
-      weight: weight, isTransposed: isTransposed, groups: 1, normalization: normalization, form: .tensorCores)
+      weight: weight, isTransposed: isTransposed, groups: 1, factors: factors, form: .tensorCores)
     return packed(key) { lowering in
       let target = lowering.addSlot(outputs * taps * inputs)
       let strides = isTransposed ? [taps, 1, outputs * taps] : [inputs * taps, 1, taps]

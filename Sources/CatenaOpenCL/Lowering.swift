@@ -314,8 +314,8 @@ struct PackedWeight: Hashable {
   var weight: ValueID
   var isTransposed: Bool
   var groups: Int
-  /// The batch normalisation that is folded in.
-  var normalization: [ValueID]
+  /// The factors of the batch normalisation that is folded in.
+  var factors: SlotID?
   /// Which kernels read it.
   var form = Form.convolution
   /// What a product adds up: with one column in memory both orientations lie alike.

@@ -47,7 +47,9 @@ extension Reference {
         known[output] = result
       }
       // What nobody reads any more is freed.
-      for value in ValueSet(node.inputs) where readers[value].last == index && !wanted.contains(value) { known[value] = nil }
+      for value in ValueSet(node.inputs) where readers[value].last == index && !wanted.contains(value) {
+        known[value] = nil
+      }
     }
     var results: ValueMap<Tensor> = [:]
     for value in wanted {

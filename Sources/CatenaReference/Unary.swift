@@ -94,7 +94,20 @@ extension Reference {
     let gradients = try gradient.reals("the gradient")
     let values = try value.reals()
     return Tensor(
-      reals: makeReals(gradients.count) { gradients[$0] * function.derivative(values[$0]) }, gradient.type)
+      reals: makeReals(gradients.count) { index in
+        let slope = function.derivative(values[index])
+        return slope == 0 && function.selects ? 0 : gradients[index] * slope
+      }, gradient.type)
+  }
+}
+
+extension UnaryFunction {
+  /// Whether the function does not look at its input where its slope is 0, so that no gradient passes, whatever it is.
+  fileprivate var selects: Bool {
+    switch self {
+    case .relu, .clip, .hardSigmoid, .hardSwish, .absolute: true
+    default: false
+    }
   }
 }
 

@@ -95,7 +95,7 @@ struct ChainCommand: AsyncParsableCommand {
     let region = try samples.region(named: samples.regionName, for: source)
     guard !dryRun, let out else { return try await plan(region, source, settings) }
     // Begun before the work, so that a folder that cannot be written is not found out after it.
-    let directory = try AtomicDirectory(out, replacing: overwrite)
+    let directory = try AtomicDirectory(out, replacing: overwrite, keeping: [model] + samples.paths)
     let network = try ChainNetwork(model: source, batch: min(settings.batch, region.count))
     let line = ProgressLine()
     let (results, used) = try await device.withEngine { engine in

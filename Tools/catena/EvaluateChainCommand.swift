@@ -141,6 +141,8 @@ struct EvaluateChainCommand: AsyncParsableCommand {
     settings.seed = seed
     let source = try ONNXModel(contentsOf: model)
     let regions = try regionSource(for: source, settings)
+    // Before the work, so that a folder that cannot be made is not found out after it.
+    if let csv { try Output.makeFolder(csv) }
     let engine = try device.openEngine()
     Output.note("\(engine.description)")
     let evaluation = try ChainEvaluation(
@@ -223,7 +225,6 @@ struct EvaluateChainCommand: AsyncParsableCommand {
   }
 
   private func write(_ report: ChainReport, to folder: String) throws {
-    try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     for table in report.tables + report.details {
       try AtomicFile.write(Array(table.csv.utf8), to: "\(folder)/\(table.name).csv")
     }

@@ -82,7 +82,8 @@ struct ExplainCommand: AsyncParsableCommand {
     let other = try with.map { try ONNXModel(contentsOf: NetworkFolder.modelPath($0)) }
     let names = try labels.map { try Labels.read($0) }
     let inputs = try samples.pictures(for: network)
-    let directory = try AtomicDirectory(out, replacing: overwrite)
+    let directory = try AtomicDirectory(
+      out, replacing: overwrite, keeping: [model] + (with.map { [$0] } ?? []) + samples.paths)
     let preprocessing = try Preprocessing.named(samples.preprocess)
     let folder = directory.temporaryPath
     let line = ProgressLine()
@@ -182,8 +183,9 @@ struct MethodOptions: ParsableArguments {
     if let steps { settings.steps = steps }
     if let noiseSamples { settings.noiseSamples = noiseSamples }
     if let noise { settings.smoothGradDeviation = noise }
-    if let window { settings.window = [window, window] }
-    if let stride { settings.strides = [stride, stride] }
+    let spatialAxes = max(1, sampleShape.rank - 1)
+    if let window { settings.window = [Int](repeating: window, count: spatialAxes) }
+    if let stride { settings.strides = [Int](repeating: stride, count: spatialAxes) }
     if let segments { settings.segments = segments }
     if let perturbations { settings.limeSamples = perturbations }
     if let masks { settings.masks = masks }

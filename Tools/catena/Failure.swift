@@ -70,7 +70,7 @@ private func exitCode(of error: any Error) -> ExitCode {
     switch error {
     case .unreachable: ExitStatus.badUsage
     case .verification: ExitStatus.failed
-    case .emptyRegion, .mismatch, .noUnits, .unsupportedOutput: ExitStatus.badInput
+    case .emptyRegion, .mismatch, .noUnits, .notFinite, .unsupportedOutput: ExitStatus.badInput
     }
   case let error as ExplanationError:
     switch error {

@@ -103,6 +103,9 @@ struct SampleOptions: ParsableArguments {
 }
 
 extension SampleOptions {
+  /// The files and folders that are read, without the numbers of single records.
+  var paths: [String] { images + images.map { String($0.prefix { $0 != "#" }) } }
+
   /// What inputs and preprocessings there are, for the help of commands that take images.
   static var explanation: String {
     let width = Preprocessing.presets.map(\.name.count).max() ?? 0

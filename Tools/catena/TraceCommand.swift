@@ -108,7 +108,7 @@ struct TraceCommand: AsyncParsableCommand {
 
   private func extractOne(_ picture: TraceSample) async throws {
     // Begun before the work, so that a folder that cannot be written is not found out after it.
-    let directory = try AtomicDirectory(out, replacing: overwrite)
+    let directory = try directory(out)
     let line = ProgressLine()
     let (result, writer) = try await device.withEngine { engine in
       let (extractor, writer) = try prepared(engine)
@@ -181,12 +181,16 @@ struct TraceCommand: AsyncParsableCommand {
   }
 
   private func write(_ result: TraceResult, _ writer: TraceWriter, _ folder: String) throws -> TraceManifest {
-    try writer.write(result, into: try AtomicDirectory(folder, replacing: overwrite))
+    try writer.write(result, into: try directory(folder))
+  }
+
+  private func directory(_ folder: String) throws(FileError) -> AtomicDirectory {
+    try AtomicDirectory(folder, replacing: overwrite, keeping: [model] + samples.paths)
   }
 
   /// Throws when `folder` cannot be written or must not be replaced.
   private func requireFree(_ folder: String) throws {
-    let probe = try AtomicDirectory(folder, replacing: overwrite)
+    let probe = try directory(folder)
     precondition(!probe.temporaryPath.isEmpty)
   }
 

@@ -3,7 +3,7 @@
     verify_chain.py DIR [--source MODEL] [--tolerance 1e-4]
 
 The files must have the sums in SHA256SUMS; chain.onnx must pass onnx.checker and give, in onnxruntime, the logits
-stored for the region; the agreement in the manifest must be that of these logits with the dense network's. So must
+stored for the region, or their softmax where the file ends in one; the agreement in the manifest must be that of these logits with the dense network's. So must
 chain.soft.onnx, for the divergence of the soft mode. With --source, onnxruntime must also give the stored dense logits,
 and every constant of both must be a slice of the source network's, bit for bit, or a listed score, as the manifest says.
 
@@ -45,8 +45,36 @@ def check_sums(folder):
             raise SystemExit(f"{folder / name}: not the file that was written")
 
 
+def ending(model):
+    """Softmax or LogSoftmax where a file's first output is one, else nothing."""
+    graph = onnx.load(model).graph
+    makers = {name: node for node in graph.node for name in node.output}
+    node = makers.get(graph.output[0].name)
+    while node is not None and node.op_type in ("Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze"):
+        node = makers.get(node.input[0])
+    return node.op_type if node is not None and node.op_type in ("Softmax", "LogSoftmax") else None
+
+
+def log_softmax(rows):
+    rows = rows.astype(float) - rows.max(1, keepdims=True)
+    return rows - np.log(np.exp(rows).sum(1, keepdims=True))
+
+
+def ended(rows, model):
+    """What a file's first output is, for rows of logits."""
+    end = ending(model)
+    return rows if end is None else np.exp(log_softmax(rows)) if end == "Softmax" else log_softmax(rows)
+
+
+def logits_of(outputs, model):
+    """Logits that have the same softmax as a file's first output stands for."""
+    return np.log(np.maximum(outputs, np.finfo(np.float32).tiny)) if ending(model) == "Softmax" else outputs
+
+
 def difference(actual, expected, what):
-    """The largest difference as a part of the range of the logits."""
+    """The largest difference as a part of the range of the outputs."""
+    if actual.size == expected.size:
+        actual = actual.reshape(expected.shape)
     if actual.shape != expected.shape:
         raise SystemExit(f"{what}: logits {actual.shape}, stored are {expected.shape}")
     return float(np.abs(actual - expected).max() / np.ptp(expected))
@@ -101,8 +129,7 @@ def check_constants(file, source, manifest, scores):
 
 def divergence(dense, chain):
     """Mean KL(p || q) in nats, p and q the softmax of the rows of two tables of logits."""
-    p, q = (x - x.max(1, keepdims=True) for x in (dense.astype(float), chain.astype(float)))
-    p, q = (x - np.log(np.exp(x).sum(1, keepdims=True)) for x in (p, q))
+    p, q = log_softmax(dense), log_softmax(chain.reshape(dense.shape))
     return float((np.exp(p) * (p - q)).sum(1).mean())
 
 
@@ -122,14 +149,14 @@ def main():
     actual = logits(open_session(model), region["samples"])
     report = {
         "model": str(model), "samples": len(actual),
-        "chainDifference": difference(actual, region["chain_logits"], model),
-        "agreement": float((actual.argmax(1) == dense.argmax(1)).mean()),
+        "chainDifference": difference(actual, ended(region["chain_logits"], model), model),
+        "agreement": float((actual.reshape(dense.shape).argmax(1) == dense.argmax(1)).mean()),
     }
     met = report["chainDifference"] <= arguments.tolerance
     met &= abs(report["agreement"] - manifest["fidelity"]["binary"]["agreement"]) < 1e-9
     softly = folder / "chain.soft.onnx"
     onnx.checker.check_model(str(softly), full_check=True)
-    soft = logits(open_session(softly), region["samples"])
+    soft = logits_of(logits(open_session(softly), region["samples"]), softly)
     # A divergence follows its logits, which may be off by the tolerance.
     margin = 4 * arguments.tolerance * float(np.ptp(soft))
     claimed = manifest["fidelity"]["soft"]["divergence"]
@@ -142,7 +169,7 @@ def main():
         report["elements"] = check_constants(model, arguments.source, manifest, {})
         check_constants(softly, arguments.source, manifest, scores)
         source = logits(open_session(arguments.source), region["samples"])
-        report["denseDifference"] = difference(source, dense, arguments.source)
+        report["denseDifference"] = difference(source, ended(dense, arguments.source), arguments.source)
         met &= report["denseDifference"] <= arguments.tolerance
     print(json.dumps(report | {"met": bool(met)}))
     sys.exit(0 if met else 1)

@@ -25,6 +25,7 @@ extension ChannelStructure {
     }
     guard mixing[0] != mixing[1] else { return nil }
     let branch = mixing[0] > mixing[1] ? 0 : 1
+    guard !isInside(node.inputs[branch]) else { return nil }
     return Block(
       name: graph[node.outputs[0]].name, add: index, branch: node.inputs[branch], shortcut: node.inputs[1 - branch],
       nodes: paths[branch].sorted())

@@ -20,7 +20,7 @@ struct ChannelStructure {
     var active = ValueSet(graph.inputs)
     for node in graph.nodes where node.inputs.contains(where: active.contains) { active.formUnion(node.outputs) }
     self.active = active
-    batched = graph.batchedValues(active: active)
+    batched = graph.valuesWithSamplesFirst(active: active)
     var mixedLater: ValueSet = []
     for node in graph.nodes.reversed()
     where graph.mixesChannels(node, active: active) || node.outputs.contains(where: mixedLater.contains) {
@@ -36,7 +36,10 @@ struct ChannelStructure {
       batched.contains(node.outputs[0]), mixedLater.contains(node.outputs[0])
     else { return nil }
     let end = chainEnd(of: node.outputs[0], axis: axis, madeAt: index)
-    if scalesOwnAncestor(end.value) || embedsPatches(node, endingIn: end) { return nil }
+    if isInside(end.value) || scalesOwnAncestor(end.value) || isDivisor(end.value) || embedsPatches(node, endingIn: end)
+    {
+      return nil
+    }
     return UnitLayer(
       name: graph[node.outputs[0]].name, mixing: index, value: end.value, axis: end.axis,
       count: graph.shape(node.outputs[0])[axis], block: nil)
@@ -62,6 +65,24 @@ struct ChannelStructure {
     let kernel = graph.shape(node.inputs[1]).dimensions.dropFirst(2)
     let isSequence = graph.shape(end.value).rank == 3 && end.axis == 2
     return isSequence && Array(kernel) == convolution.strides && kernel.contains { $0 > 1 }
+  }
+
+  /// Whether a value exists inside one of the file's nodes alone, where nothing can be put behind it.
+  func isInside(_ value: ValueID) -> Bool {
+    guard let producer = producers[value], let source = graph.nodes[producer].source else { return false }
+    return readers[value].contains { graph.nodes[$0].source == source }
+  }
+
+  /// Whether something is divided by the value, or its logarithm is taken: without its units nothing would be left that is a
+  /// number.
+  private func isDivisor(_ value: ValueID) -> Bool {
+    readers[value].contains { reader in
+      switch graph.nodes[reader].operation {
+      case .binary(.divide), .binary(.modulo): graph.nodes[reader].inputs[1] == value
+      case .unary(.reciprocal), .unary(.logarithm): true
+      default: false
+      }
+    }
   }
 
   /// Squeeze-and-excite: the value's only use is to multiply something that it was computed from.
@@ -103,7 +124,7 @@ struct ChannelStructure {
     var end = start
     var lastReader = index
     for member in members {
-      if lastReader <= member.madeAt { end = member.value }
+      if lastReader <= member.madeAt, !isInside(member.value) { end = member.value }
       let uses = readers[member.value]
       if graph.outputs.contains(member.value) || !uses.allSatisfy(absorbed.contains) { break }
       lastReader = max(lastReader, uses.max() ?? index)
@@ -173,43 +194,5 @@ extension Graph {
       other == axis && shape(operand).rank == result.rank && shape(operand)[axis] == result[axis]
     }
     return agree && shape(first)[0] == result[0] ? axis : nil
-  }
-
-  /// The active values whose first axis runs over the samples (each sample a whole number of rows, in order).
-  fileprivate func batchedValues(active: ValueSet) -> ValueSet {
-    guard let first = inputs.first, shape(first).rank > 0 else { return [] }
-    let batch = shape(first)[0]
-    var batched = ValueSet(inputs.filter { shape($0).rank > 0 && shape($0)[0] == batch })
-    for node in nodes where node.inputs.contains(where: active.contains) {
-      let operands = node.inputs.filter(active.contains)
-      guard operands.allSatisfy(batched.contains), keepsSamplesFirst(node, operands: operands, batch: batch) else {
-        continue
-      }
-      batched.formUnion(node.outputs)
-    }
-    return batched
-  }
-
-  private func keepsSamplesFirst(_ node: Node, operands: [ValueID], batch: Int) -> Bool {
-    let result = shape(node.outputs[0])
-    guard result.rank > 0, batch > 0 else { return false }
-    switch node.operation {
-    case .transpose(let permutation): return permutation[0] == 0
-    case .reduce(let reduce): return !reduce.axes.contains(0)
-    case .argReduce(let reduce): return reduce.axis != 0
-    case .softmax(let axes), .logSoftmax(let axes): return !axes.contains(0)
-    case .concatenate(let axis), .split(let axis, _), .gather(let axis): return axis != 0
-    case .slice(let slice): return slice.steps[0] > 0 && result[0] == shape(operands[0])[0]
-    case .pad(let pad): return pad.begins[0] == 0 && pad.ends[0] == 0
-    case .reshape: return result[0] % batch == 0
-    case .gemm(let gemm): return operands == [node.inputs[0]] && !gemm.transposeA
-    case .matmul:
-      let ranks = operands.map { shape($0).rank }
-      return operands.contains(node.inputs[0]) && ranks.allSatisfy { $0 == result.rank }
-        && (result.rank > 2 || operands.count == 1)
-    case .expand, .resize, .binary, .select:
-      return operands.allSatisfy { shape($0).rank == result.rank && shape($0)[0] == result[0] }
-    default: return true
-    }
   }
 }

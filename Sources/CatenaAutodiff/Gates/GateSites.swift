@@ -72,7 +72,9 @@ extension Graph {
   /// - the classifier: a mixing operator behind which there is no other;
   /// - the last layer of a squeeze-and-excite path: its output scales channels that have units already, so that a zero
   ///   would remove those;
-  /// - operators whose output does not have samples first and a channel axis that can be told.
+  /// - what something is divided by, or whose logarithm is taken: without it there would be no number;
+  /// - operators whose output does not have samples first and a channel axis that can be told. Samples may be elsewhere on
+  ///   the way there, as in attention, which puts queries, keys and values or tokens in front of them.
   public func gateSites() -> GateSites {
     let structure = ChannelStructure(self)
     let blocks = nodes.indices.compactMap { structure.block(addedAt: $0) }

@@ -41,6 +41,7 @@ public final class ChainEvaluation: Sendable {
     of region: EvaluationRegion, request: ChainRequest, search: ChainSettings,
     progress: @escaping @Sendable (String, Double) -> Void
   ) async throws -> RegionRecord {
+    try checkLabels(of: region)
     let chain = try await extract(region.samples.region, request, search) { progress("extracting", $0) }
     var record = try await record(
       of: region,
@@ -57,6 +58,7 @@ public final class ChainEvaluation: Sendable {
   public func record(
     of region: EvaluationRegion, chain: StoredChain, progress: @escaping @Sendable (String, Double) -> Void
   ) async throws -> RegionRecord {
+    try checkLabels(of: region)
     let manifest = chain.manifest
     var record = try await record(
       of: region, Subject(selection: chain.selection, isMet: manifest.met, recorded: manifest.curve),
@@ -65,6 +67,18 @@ public final class ChainEvaluation: Sendable {
       try await addStability(&record, of: region, chain.selection, manifest.request, manifest.settings, progress)
     }
     return record
+  }
+
+  /// Labels must be classes that the network has.
+  private func checkLabels(of region: EvaluationRegion) throws(ChainError) {
+    let classes = network.graph.shape(network.graph.outputs[0]).elementCount / network.batch
+    for set in [region.samples, region.unseen, region.control].compactMap({ $0 }) {
+      for label in set.labels ?? [] where !(0..<classes).contains(label) {
+        throw .mismatch(
+          "an image of '\(set.region.name)' has the label \(label), and the network has \(classes) classes: choose other "
+            + "images, or another --label-offset")
+      }
+    }
   }
 
   private func record(

@@ -2,6 +2,7 @@ import CatenaAutodiff
 import CatenaChains
 import CatenaCompute
 import CatenaGraph
+import CatenaReference
 import CatenaTensors
 
 /// Scores of every unit of a network by which common pruning criteria rank them; larger is more important. They compare
@@ -117,12 +118,16 @@ extension Graph {
 
 extension ChainNetwork {
   /// The L1 norm of every unit's weights, without its bias.
-  /// - Throws: `ChainError.mismatch` for weights that are not constants.
+  /// - Throws: `ChainError.mismatch` for weights that depend on samples.
   func weightMagnitudes() throws(ChainError) -> [Double] {
     var magnitudes: [Double] = []
+    let constants: ValueMap<Tensor>
+    do throws(GraphError) { constants = try graph.foldingConstants().constants } catch {
+      throw .mismatch("the weights cannot be told: \(error)")
+    }
     for layer in sites.layers {
       let node = graph.nodes[layer.mixing]
-      guard let weight = node.inputs.lazy.compactMap({ graph.constants[$0] }).first else {
+      guard let weight = node.inputs.lazy.compactMap({ constants[$0] }).first else {
         throw .mismatch("the weights of '\(layer.name)' are computed while the network runs: they have no magnitude")
       }
       magnitudes += try sums(of: weight, node.operation, layer: layer)

@@ -50,13 +50,17 @@ extension Graph {
   /// The graph without the sums whose one operand is zero: their readers read the other operand.
   private func removingZeroOperands(_ zeroing: Zeroing, _ rules: [AxisRules], _ record: inout SliceRecord) -> Graph {
     let states = ChannelStates(self, rules: rules, zeroing: zeroing)
+    let producers = producers()
     var replaced: ValueMap<ValueID> = [:]
     var kept: [Node] = []
     for node in nodes {
       var node = node
-      if let other = node.survivingOperand(in: self, states, zeroing) {
-        replaced[node.outputs[0]] = replaced[other] ?? other
-        record.rewired.append(.init(from: node.outputs[0], to: replaced[other] ?? other))
+      // Inside one of the file's nodes an operand has no name that readers could give instead.
+      if let operand = node.survivingOperand(in: self, states, zeroing), case let other = replaced[operand] ?? operand,
+        node.source == nil || producers[other].flatMap({ nodes[$0].source }) != node.source
+      {
+        replaced[node.outputs[0]] = other
+        record.rewired.append(.init(from: node.outputs[0], to: other))
       } else {
         node.inputs = node.inputs.map { replaced[$0] ?? $0 }
         kept.append(node)

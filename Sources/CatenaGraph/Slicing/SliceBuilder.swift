@@ -129,7 +129,10 @@ struct SliceBuilder {
       for axis in pad.begins.indices { restrict(&pad, axis, kept(.input(0, axis)), kept(.output(axis)), rules) }
       return .pad(pad)
     case .reshape: return .reshape(Shape(keptShape()))
-    case .expand: return .expand(Shape(keptShape()))
+    case .expand(let target):
+      // An extent of 1 leaves the data's own, as a batch that is to stay open.
+      let kept = keptShape().suffix(target.rank)
+      return .expand(Shape(zip(target.dimensions, kept).map { $0 == 1 ? 1 : $1 }))
     case .resize(var resize):
       resize.sizes = keptShape()
       return .resize(resize)

@@ -1,6 +1,7 @@
 import CatenaCompute
 import CatenaFormats
 import CatenaGraph
+import CatenaReference
 import CatenaTensors
 
 /// A network made ready for traces: its graph for one batch size, ending in logits, and the layers to prune.
@@ -84,23 +85,8 @@ public struct TraceNetwork: Sendable {
         "the output '\(graph[output].name)' has the shape \(shape): a trace needs one row of logits per image")
     }
     graph.outputs = [logits]
-    return graph.pruned()
-  }
-}
-
-extension Graph {
-  /// The value that a final softmax reads, or the output itself.
-  fileprivate func logits(behind output: ValueID) -> ValueID {
-    var value = output
-    while let node = nodes.last(where: { $0.outputs.contains(value) }) {
-      value = node.inputs.first ?? value
-      switch node.operation {
-      case .softmax, .logSoftmax: return value
-      case .identity, .reshape: continue
-      default: return output
-      }
-    }
-    return output
+    // Weights that the file makes of others, as by a cast, are weights.
+    return try graph.pruned().foldingConstants()
   }
 }
 

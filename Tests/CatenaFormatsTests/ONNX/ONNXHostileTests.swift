@@ -2,6 +2,7 @@ import CatenaFormats
 import CatenaGraph
 import CatenaTensors
 import Foundation
+import TestSupport
 import Testing
 
 @Suite("Hostile ONNX files")

@@ -40,6 +40,35 @@ extension CommandLineTests {
         ])
     }
 
+    @Test("one that has what is read is not replaced", arguments: ["chain", "explain", "trace"])
+    func readInside(_ command: String) async throws {
+      let folder = try TemporaryFolder()
+      let network = folder.file("network.onnx")
+      try FileManager.default.copyItem(atPath: Shipped.network, toPath: network)
+      let options =
+        command == "chain" ? ["--keep", "50%", "--steps", "5"] : command == "trace" ? ["--ratios", "uniform"] : []
+      let result = try await CatenaProgram.run(
+        [command, network, "\(Shipped.records)#0", "--preprocess", "raw", "--overwrite", "--out", folder.path]
+          + options + (command == "trace" ? ["0.5"] : []))
+      #expect(result.exitCode != 0 && result.errors.contains("which is read"), "\(result)")
+      #expect(try folder.names == ["network.onnx"])
+    }
+
+    @Test("tables that cannot be written, and labels that are no classes, are found before the work")
+    func evaluationBeforeWork() async throws {
+      let folder = try TemporaryFolder()
+      try folder.write([1], to: "file")
+      let arguments = [
+        "evaluate", "chain", Shipped.network, "--images", Shipped.records, "--preprocess", "raw", "--draw", "1",
+        "--per-class", "2", "--keep", "50%",
+      ]
+      let tables = try await CatenaProgram.run(arguments + ["--csv", folder.file("file")])
+      #expect(tables.exitCode == 1 && tables.errors.contains("the folder cannot be made"), "\(tables)")
+      let labels = try await CatenaProgram.run(arguments + ["--label-offset", "9"])
+      #expect(labels.exitCode == 65 && labels.errors.contains("--label-offset"), "\(labels)")
+      #expect(!labels.errors.contains("optimizing"), "\(labels)")
+    }
+
     @Test("a failure leaves the folder to be replaced as it was")
     func failedReplacement() async throws {
       let folder = try TemporaryFolder()

@@ -35,6 +35,8 @@ struct SlicedModelWriter {
   /// Names of the values that the written file has.
   private(set) var names: ValueMap<String> = [:]
   var nodes: [Int: Onnx_NodeProto] = [:]
+  /// What is read now in place of values of the file.
+  private var rewired: [String: String] = [:]
   var writer: NodeWriter
   var initializers: [String: Tensor]
 
@@ -74,6 +76,7 @@ struct SlicedModelWriter {
       try editParameters(of: &edited, index, from: group, to: kept)
       nodes[index] = edited
     }
+    rewireParameters()
     for node in sliced.nodes where node.source == nil {
       let inputs = try node.inputs.map { (id) throws(ONNXError) in try name(of: id) }
       try writer.write(node, of: sliced, inputs: inputs, outputs: node.outputs.compactMap { names[$0] })
@@ -167,6 +170,9 @@ extension SlicedModelWriter {
     let after = operands(kept)
     guard before != after else { return }
     let names = try after.map { (id) throws(ONNXError) in try name(of: id) }
+    if before.count == after.count {
+      for (old, new) in zip(before, names) { rewired[try name(of: old)] = new }
+    }
     if before.count != after.count {
       // Operators of any number of operands list nothing else.
       guard ["Concat", "Sum", "Max", "Min"].contains(proto.opType), !after.isEmpty else {
@@ -197,6 +203,18 @@ extension SlicedModelWriter {
   }
 }
 
+extension SlicedModelWriter {
+  /// Lets what computes parameters, as the shape of a sum, read what everybody else reads in place of a value that is gone.
+  private mutating func rewireParameters() {
+    var made = Set(nodes.values.flatMap(\.output)).union(initializers.keys)
+    made.formUnion(model.proto.graph.input.map(\.name))
+    for (index, var node) in nodes where originalGroups[index] == nil {
+      node.input = node.input.map { name in made.contains(name) ? name : rewired[name] ?? name }
+      nodes[index] = node
+    }
+  }
+}
+
 // MARK: The result
 
 extension SlicedModelWriter {
@@ -207,8 +225,10 @@ extension SlicedModelWriter {
       var info = proto.graph.output[index]
       let wanted = info.name
       let given = try name(of: id)
-      // The output keeps its name: whatever made it before no longer does.
-      if given != wanted { try takeOver(wanted, given) }
+      if given != wanted, try !readTail(wanted, given, of: original.outputs[index]) {
+        // The output keeps its name: whatever made it before no longer does.
+        try takeOver(wanted, given)
+      }
       info.correctExtents(from: original.shape(original.outputs[index]), to: sliced.shape(id))
       outputs.append(info)
     }
@@ -225,6 +245,28 @@ extension SlicedModelWriter {
     let order = try topologicalOrder(of: proto.graph, stored: stored)
     proto.graph.node = order.map { proto.graph.node[$0] }
     return try ONNXModel(proto, directory: nil, replacements: initializers.filter { stored.contains($0.key) })
+  }
+
+  /// Lets the nodes between the original graph's output and the file's, as the softmax behind logits, read `given`.
+  /// - Returns: Whether there are any.
+  private mutating func readTail(_ name: String, _ given: String, of output: ValueID) throws(ONNXError) -> Bool {
+    let before = try self.name(of: output)
+    guard before != name else { return false }
+    var pending = [name]
+    var (tail, reachesOutput): (Set<Int>, Bool) = ([], false)
+    while let next = pending.popLast() {
+      if next == before { reachesOutput = true }
+      for (index, node) in nodes where originalGroups[index] == nil && next != before && node.output.contains(next) {
+        if tail.insert(index).inserted { pending += node.input }
+      }
+    }
+    guard reachesOutput else { return false }
+    for index in tail {
+      guard var node = nodes[index] else { continue }
+      node.input = node.input.map { $0 == before ? given : $0 }
+      nodes[index] = node
+    }
+    return true
   }
 
   /// Makes `name` a copy of the value called `source`.

@@ -24,6 +24,7 @@ extension SlicedModelWriter {
     case (.pad(let old), .pad(let new)) where old != new: try editPad(&proto, index, new)
     case (.reshape(let old), .reshape(let new)) where proto.opType == "Reshape" && old != new:
       try editReshape(&proto, index, old, new, data)
+    case (.reshape, .reshape) where proto.opType == "Squeeze": editSqueeze(&proto, oldData, data)
     case (.expand(let old), .expand(let new)) where proto.opType == "Expand" && old != new:
       try editExpand(&proto, index, old, new)
     case (.resize(let old), .resize(let new)) where old.sizes != new.sizes: editResize(&proto, new)
@@ -186,6 +187,18 @@ extension SlicedModelWriter {
     }
     guard open.count <= 1 else { throw failure(index, "more than one extent of \(new) depends on the batch") }
     return target
+  }
+
+  /// A node that states no axes takes out all of one element, of which there may be more now.
+  private mutating func editSqueeze(_ proto: inout Onnx_NodeProto, _ oldData: Shape, _ data: Shape) {
+    func single(_ shape: Shape) -> [Int] { shape.dimensions.indices.filter { shape[$0] == 1 } }
+    let isStated = model.opset < 13 ? proto.attribute.contains { $0.name == "axes" } : proto.input.count > 1
+    guard !isStated, single(oldData) != single(data) else { return }
+    if model.opset < 13 {
+      proto.set(.ints("axes", single(oldData)))
+    } else {
+      state(single(oldData), in: &proto, 1, "axes")
+    }
   }
 
   private mutating func editExpand(

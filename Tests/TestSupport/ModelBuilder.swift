@@ -3,10 +3,10 @@ import CatenaGraph
 import CatenaTensors
 
 /// Makes small ONNX messages for tests.
-struct ModelBuilder {
-  var proto = Onnx_ModelProto()
+package struct ModelBuilder {
+  package var proto = Onnx_ModelProto()
 
-  init(opset: Int = 13) {
+  package init(opset: Int = 13) {
     proto.irVersion = 7
     var version = Onnx_OperatorSetIdProto()
     version.version = Int64(opset)
@@ -15,27 +15,29 @@ struct ModelBuilder {
   }
 
   /// An input; a negative extent is the open batch.
-  mutating func input(_ name: String, _ dimensions: [Int], _ type: ElementType = .float32) {
+  package mutating func input(_ name: String, _ dimensions: [Int], _ type: ElementType = .float32) {
     proto.graph.input.append(port(name, dimensions, type))
   }
 
-  mutating func output(_ name: String, _ dimensions: [Int], _ type: ElementType = .float32) {
+  package mutating func output(_ name: String, _ dimensions: [Int], _ type: ElementType = .float32) {
     proto.graph.output.append(port(name, dimensions, type))
   }
 
-  mutating func constant(_ name: String, _ tensor: Tensor) { proto.graph.initializer.append(tensor.proto(named: name)) }
+  package mutating func constant(_ name: String, _ tensor: Tensor) {
+    proto.graph.initializer.append(tensor.proto(named: name))
+  }
 
-  mutating func integers(_ name: String, _ values: [Int64]) {
+  package mutating func integers(_ name: String, _ values: [Int64]) {
     constant(name, Tensor(values, shape: [values.count]))
   }
 
-  mutating func node(
+  package mutating func node(
     _ type: String, _ inputs: [String], _ outputs: [String], _ attributes: [Onnx_AttributeProto] = []
   ) {
     proto.graph.node.append(Onnx_NodeProto(type, inputs: inputs, outputs: outputs, attributes: attributes))
   }
 
-  func model() throws -> ONNXModel { try ONNXModel(data: proto.serializedBytes()) }
+  package func model() throws -> ONNXModel { try ONNXModel(data: proto.serializedBytes()) }
 
   private func port(_ name: String, _ dimensions: [Int], _ type: ElementType) -> Onnx_ValueInfoProto {
     var info = Onnx_ValueInfoProto(name, TensorType(type, Shape(dimensions.map { max($0, 0) })))
@@ -47,7 +49,7 @@ struct ModelBuilder {
 }
 
 /// Random numbers in -1..<1.
-func randomTensor(_ shape: Shape, seed: UInt64) -> Tensor {
+package func randomTensor(_ shape: Shape, seed: UInt64) -> Tensor {
   var generator = SeededGenerator(seed: seed)
   return Tensor((0..<shape.elementCount).map { _ in Float(generator.uniform() * 2 - 1) }, shape: shape)
 }
