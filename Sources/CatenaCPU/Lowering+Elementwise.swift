@@ -73,18 +73,30 @@ private struct ElementwisePass {
   var quotients: [(value: ValueID, sums: View, gate: View)] = []
   private var slots: ValueMap<ElementwiseProgram.Slot> = [:]
   /// Whether the pass walks channels innermost, so that it can read some of many.
-  private var readsMaps = false
+  private let readsMaps: Bool
+  /// The order of memory of results: that of the first operand that has all elements once, or row-major order.
+  private let preferredLayout: AxisOrder
   private var graph: Graph { lowering.graph }
 
   init(lowering: Lowering, members: [Node], program: ElementwiseProgram) {
     self.lowering = lowering
     self.members = members
     self.program = program
-    readsMaps =
-      !program.isInteger
-      && external.compactMap { lowering.views[$0] }.filter(\.isDense).allSatisfy {
-        $0.isDense(.channelsLast(rank: program.shape.rank))
+    let logical = AxisOrder.logical(rank: program.shape.rank)
+    let channelsLast = AxisOrder.channelsLast(rank: program.shape.rank)
+    var (readsMaps, orders): (Bool, [AxisOrder]) = (!program.isInteger, [])
+    // What is read from memory element by element.
+    for node in members {
+      for input in node.inputs where lowering.graph.shape(input) == program.shape {
+        guard let view = lowering.views[input] else { continue }
+        let hasChannelsLast = view.isDense(channelsLast)
+        let isDense = hasChannelsLast || view.isDense(logical) || view.isDense
+        if isDense, !hasChannelsLast { readsMaps = false }
+        if view.map != nil { orders.append(channelsLast) } else if isDense { orders.append(view.layout) }
       }
+    }
+    self.readsMaps = readsMaps
+    preferredLayout = orders.first { $0 != logical } ?? logical
   }
 
   mutating func emit(_ node: Node, stores: Bool) {
@@ -159,24 +171,11 @@ private struct ElementwisePass {
       slots[value] = slot
       return slot
     }
-    let view = lowering.allocate(program.shape, preferredLayout(), lowering.storage(value))
+    let view = lowering.allocate(program.shape, preferredLayout, lowering.storage(value))
     let slot = program.addOperand(view, CATENA_WRITE)
     slots[value] = slot
     stored.append((value, view))
     return slot
-  }
-
-  /// The order of memory of the first operand that has all elements once, or row-major order.
-  private func preferredLayout() -> AxisOrder {
-    let views = external.compactMap { lowering.views[$0] }
-    let dense = views.filter { $0.isDense || $0.map != nil }
-    let logical = AxisOrder.logical(rank: program.shape.rank)
-    return dense.first { !$0.isDense(logical) }?.layout ?? dense.first?.layout ?? logical
-  }
-
-  /// What is read from memory element by element.
-  private var external: [ValueID] {
-    members.flatMap(\.inputs).filter { graph.shape($0) == program.shape && lowering.views[$0] != nil }
   }
 
   // MARK: Instructions

@@ -20,10 +20,11 @@ extension Graph {
     var zeroing = requested
     var record = SliceRecord()
     var rules = nodes.map { $0.axisRules(in: self) }
-    var graph = removingZeroOperands(zeroing, rules, &record)
+    var states = ChannelStates(self, rules: rules, zeroing: zeroing)
+    // A sum's readers find in the other operand what they found in the sum: the states stay as they are.
+    var graph = removingZeroOperands(zeroing, states, &record)
     rules = graph.rules(from: rules, of: self)
     while true {
-      let states = ChannelStates(graph, rules: rules, zeroing: zeroing)
       let plan = CutPlan(graph, rules: rules, states: states)
       let zeros = plan.structuralZeros(for: zeroing)
       if zeros.impossible.isEmpty && zeros.impossibleValues.isEmpty {
@@ -37,6 +38,7 @@ extension Graph {
       rules = inserted.graph.rules(from: rules, of: graph)
       graph = inserted.graph
       record.factors += inserted.factors
+      states = ChannelStates(graph, rules: rules, zeroing: zeroing)
     }
   }
 
@@ -48,8 +50,9 @@ extension Graph {
   }
 
   /// The graph without the sums whose one operand is zero: their readers read the other operand.
-  private func removingZeroOperands(_ zeroing: Zeroing, _ rules: [AxisRules], _ record: inout SliceRecord) -> Graph {
-    let states = ChannelStates(self, rules: rules, zeroing: zeroing)
+  private func removingZeroOperands(
+    _ zeroing: Zeroing, _ states: ChannelStates, _ record: inout SliceRecord
+  ) -> Graph {
     let producers = producers()
     var replaced: ValueMap<ValueID> = [:]
     var kept: [Node] = []
