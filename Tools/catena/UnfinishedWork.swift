@@ -61,9 +61,12 @@ extension Output {
     return Array(try encoder.encode(value)) + [UInt8(ascii: "\n")]
   }
 
-  /// Throws when a file exists that is not to be replaced.
+  /// Throws when a file exists that is not to be replaced, or cannot be.
   static func refuseExisting(_ path: String, overwrite: Bool) throws(FileError) {
-    if !overwrite, FileManager.default.fileExists(atPath: path) {
+    var isFolder: ObjCBool = false
+    let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
+    if exists, isFolder.boolValue { throw FileError(.exists, path, "is a folder; name a file in it") }
+    if exists, !overwrite {
       throw FileError(.exists, path, "the file exists; choose another name or ask to replace it (--overwrite)")
     }
   }

@@ -67,6 +67,11 @@ extension CommandLineTests {
       let labels = try await CatenaProgram.run(arguments + ["--label-offset", "9"])
       #expect(labels.exitCode == 65 && labels.errors.contains("--label-offset"), "\(labels)")
       #expect(!labels.errors.contains("optimizing"), "\(labels)")
+      let ratios = try await CatenaProgram.run([
+        "tune-ratios", Shipped.network, Shipped.records, "--preprocess", "raw", "--overwrite", "--out", folder.path,
+      ])
+      #expect(ratios.exitCode == 1 && ratios.errors.contains("is a folder"), "\(ratios)")
+      #expect(try folder.names == ["file"])
     }
 
     @Test("a failure leaves the folder to be replaced as it was")
