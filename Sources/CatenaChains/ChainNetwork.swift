@@ -20,16 +20,16 @@ public struct ChainNetwork: Sendable {
     self.model = model
     graph = try Self.graph(of: model, batch: batch)
     self.batch = graph.shape(graph.inputs[0])[0]
-    sites = try Self.sites(of: graph, model, batch: self.batch)
+    sites = Self.sites(of: graph, model, batch: self.batch)
     guard sites.unitCount > 0 else { throw ChainError.noUnits }
   }
 
   /// The units, the same for every batch: with one sample alone an axis of one element may be anything's, so that the graph
-  /// for two is asked.
-  private static func sites(of graph: Graph, _ model: ONNXModel, batch: Int) throws -> GateSites {
-    guard batch == 1, model.fixedBatch == nil else { return graph.gateSites() }
-    let two = try Self.graph(of: model, batch: 2)
-    guard two.nodes.map(\.outputs) == graph.nodes.map(\.outputs) else { return graph.gateSites() }
+  /// for two is asked, where the file has one: it may state a batch of one inside.
+  private static func sites(of graph: Graph, _ model: ONNXModel, batch: Int) -> GateSites {
+    guard batch == 1, model.fixedBatch == nil, let two = try? Self.graph(of: model, batch: 2),
+      two.nodes.map(\.outputs) == graph.nodes.map(\.outputs)
+    else { return graph.gateSites() }
     return two.gateSites()
   }
 

@@ -32,7 +32,11 @@ public final class NetworkRunner: Sendable {
         "for \(batch) samples the output '\(graph[first].name)' has the shape \(graph.shape(first)): one row of outputs per "
           + "sample is needed; a file that states another batch inside does not work with this one")
     }
-    graph.outputs = [graph.logits(behind: first)]
+    // A softmax over parts of a row, as over the two classes of every anchor, is no softmax of logits.
+    let logits = graph.logits(behind: first)
+    let shape = graph.shape(logits)
+    let isRow = shape.rank > 1 && shape[0] == batch && shape.dimensions.dropFirst().max() == shape.elementCount / batch
+    graph.outputs = [isRow ? logits : first]
     try await self.init(graph: graph.pruned(), backend: backend, options: options)
   }
 

@@ -62,6 +62,41 @@ struct RareModelTests {
     }
   }
 
+  /// A softmax over the two classes of every anchor leaves rows whole.
+  @Test func inferenceKeepsRowsOfAnchors() async throws {
+    var builder = ModelBuilder()
+    builder.input("x", [-1, 6])
+    builder.output("y", [-1, 6])
+    builder.integers("pairs", [-1, 2])
+    builder.integers("rows", [-1, 6])
+    builder.node("Reshape", ["x", "pairs"], ["p"])
+    builder.node("Softmax", ["p"], ["s"], [.int("axis", 1)])
+    builder.node("Reshape", ["s", "rows"], ["y"])
+    let samples = randomTensor([2, 6], seed: 5)
+    let region = try Region(name: "noise", samples: samples, sampleNames: ["0", "1"])
+    let model = try builder.model()
+    let found = try await NetworkRunner(model: model, batch: 2, backend: CPUBackend()).logits(of: region)
+    let expected = try output(of: model.graph(batch: 2), samples)
+    #expect(found.map(\.count) == [6, 6])
+    #expect(zip(found.joined(), expected).allSatisfy { abs(Double($0) - $1) < 1e-6 })
+  }
+
+  /// A file that leaves the batch open and states one of 1 inside serves one sample.
+  @Test func aBatchOfOneStatedInside() throws {
+    var builder = ModelBuilder()
+    builder.input("x", [-1, 4])
+    builder.output("y", [-1, 3])
+    builder.constant("w", randomTensor([4, 6], seed: 1))
+    builder.constant("v", randomTensor([6, 3], seed: 2))
+    builder.integers("one", [1, 6])
+    builder.node("Gemm", ["x", "w"], ["h"])
+    builder.node("Reshape", ["h", "one"], ["r"])
+    builder.node("Gemm", ["r", "v"], ["y"])
+    let model = try builder.model()
+    #expect(throws: (any Error).self) { try ChainNetwork(model: model, batch: 2) }
+    #expect(try ChainNetwork(model: model, batch: 1).sites.unitCount == 6)
+  }
+
   /// One layer of units and one sample: gates have the shape of what they scale.
   @Test func oneSampleOfANetworkOfOneLayer() async throws {
     var builder = ModelBuilder()
