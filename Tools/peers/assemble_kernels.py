@@ -46,7 +46,7 @@ TILES = [(64, 64, 16, 8, 8), (128, 128, 8, 8, 8), (64, 64, 16, 4, 4), (32, 32, 1
 
 def definitions() -> list[str]:
     """The codes of the host's tables, as KernelFunctions.definitions makes them."""
-    text = (ROOT / "Sources/CatenaOpenCL/KernelFunctions.swift").read_text()
+    text = (ROOT / "Sources/CatenaOpenCL/Kernels/KernelFunctions.swift").read_text()
     lines = [f"#define FUNCTION_{name.upper()} {value}"
              for name, value in re.findall(r"static let (reversed|gradient): Int32 = (\d+)", text)]
     prefixes = {name: prefix for prefix, name in re.findall(r'table\("(\w+)", (\w+)\.self\)', text)}

@@ -4,7 +4,7 @@
 // from the grid read the same taps, as a convolution of stride 1 does.
 #pragma once
 
-#include "program.h"
+#include "../program.h"
 
 enum { MAX_TAPS = 128, MAX_PHASES = 16 };
 

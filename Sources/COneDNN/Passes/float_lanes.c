@@ -1,6 +1,6 @@
 // The instructions on f32 lanes.
 #include "elementwise.h"
-#include "functions.h"
+#include "../functions.h"
 
 // Functions of the C library stay scalar; that is known.
 #pragma clang diagnostic ignored "-Wpass-failed"

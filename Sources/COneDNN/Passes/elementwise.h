@@ -1,7 +1,7 @@
 // Shared by the element-wise driver and its lanes.
 #pragma once
 
-#include "program.h"
+#include "../program.h"
 
 // Elements per block: operands and registers of a block stay in the first-level cache. Lanes of a vector, which may be
 // written behind a block's.

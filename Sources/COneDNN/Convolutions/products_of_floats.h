@@ -1,7 +1,7 @@
 // Products of numbers in f32, for the kernels that can multiply others as well.
 #pragma once
 
-#include "panels.h"
+#include "../panels.h"
 
 typedef float source_number;
 

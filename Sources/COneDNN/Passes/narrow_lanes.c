@@ -1,7 +1,7 @@
 // The instructions that passes over images have most, on bf16 where it lies: numbers are widened and rounded in the
 // loop that computes with them, not in loops before and behind it.
 #include "elementwise.h"
-#include "panels.h"
+#include "../panels.h"
 
 bool catena_is_narrow_possible(catena_operation operation) {
   switch (operation) {

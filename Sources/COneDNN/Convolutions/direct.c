@@ -4,7 +4,7 @@
 //
 // Few results: vectors run along the source's channels, so that a vector of products is never mostly padding, and one
 // pass over sixteen sums turns them into a vector of neighbouring results. Else: vectors run along the results.
-#include "elementwise.h"
+#include "../Passes/elementwise.h"
 #include "products_of_floats.h"
 
 #include "direct_products.h"

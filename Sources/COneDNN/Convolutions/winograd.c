@@ -8,7 +8,7 @@
 // channels are whole vectors, padded with zeros. Tiles come in groups: of a group a vector of channels of all points, of each
 // the tiles, then the next vector. Whatever is read and written then lies at distances known to the compiler, and a
 // tile's 36 vectors in different sets of the cache.
-#include "panels.h"
+#include "../panels.h"
 
 enum { TILE = 4, PATCH = 6, POINTS = PATCH * PATCH, GROUP = 12 };
 // Floats from a tile's vector at one point to that at the next, and from a group's vectors of channels to the next.

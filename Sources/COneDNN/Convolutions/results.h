@@ -1,7 +1,7 @@
 // What happens to finished products in registers: bias, post-operations, and the way to memory.
 #pragma once
 
-#include "panels.h"
+#include "../panels.h"
 
 // What bias and post-operations have for the columns of a panel; 0 for its padding.
 typedef struct {

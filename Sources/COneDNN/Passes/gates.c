@@ -1,7 +1,7 @@
 // Gates and their gradients in one loop: the passes that every step makes between its convolutions. Instruction by
 // instruction they take up to three times as long, since their numbers do not stay in registers then.
 #include "elementwise.h"
-#include "panels.h"
+#include "../panels.h"
 
 enum { NONE = -1 };
 

@@ -1,7 +1,7 @@
 // Halves of pairs of vectors brought together, in four stages: what a transposition and sums across lanes are made of.
 #pragma once
 
-#include "panels.h"
+#include "../panels.h"
 
 // STAGE(DISTANCE, LOW, HIGH): LOW takes the lanes of both vectors of a pair whose number lacks the bit DISTANCE, HIGH
 // those that have it; the second vector's lanes come behind the first one's in each group of DISTANCE.

@@ -1,5 +1,5 @@
 // The products of direct convolutions in bf16.
-#include "program.h"
+#include "../program.h"
 
 #if defined(__x86_64__)
 #pragma clang attribute push(__attribute__((target("arch=x86-64-v4,avx512bf16"))), apply_to = function)

@@ -2,7 +2,7 @@
 // functions are compiled for it.
 #pragma once
 
-#include "panels.h"
+#include "../panels.h"
 
 typedef uint16_t source_number;
 
