@@ -16,8 +16,9 @@ kernel WORK_GROUP void adam(
   }
   const float m = constants.s1 * first[i] + (1.0f - constants.s1) * gradient[i];
   const float v = constants.s2 * second[i] + (1.0f - constants.s2) * gradient[i] * gradient[i];
-  const float corrected_m = m / (1.0f - pow(constants.s1, step));
-  const float corrected_v = v / (1.0f - pow(constants.s2, step));
+  // 1 - beta^step; the error that OpenCL allows of pow is as large as this is in the first steps.
+  const float corrected_m = m / -expm1(step * log(constants.s1));
+  const float corrected_v = v / -expm1(step * log(constants.s2));
   new_parameter[i] = parameter[i] - constants.s0 * corrected_m / (sqrt(corrected_v) + constants.s3);
   new_first[i] = m;
   new_second[i] = v;

@@ -71,8 +71,10 @@ kernel WORK_GROUP void cholesky_update(global REAL *matrices, const int2 extents
   matrix[(size_t)row * columns + column] -= sum;
 }
 
-// The inverse of every factor; one work-item owns one column, neighbours neighbouring ones. Zeros above the diagonal.
-kernel WORK_GROUP void triangular_inverse(const global REAL *factors, global REAL *inverses, const int2 extents) {
+// Some rows of the inverse of every factor, those before them being there; one work-item owns one column, neighbours
+// neighbouring ones. Zeros above the diagonal.
+kernel WORK_GROUP void triangular_inverse(
+    const global REAL *factors, global REAL *inverses, const int2 extents, const int2 rows) {
   const int columns = extents.s1;
   const int item = get_global_id(0);
   if (item >= extents.s0 * columns) return;
@@ -80,7 +82,7 @@ kernel WORK_GROUP void triangular_inverse(const global REAL *factors, global REA
   const size_t start = (size_t)(item / columns) * columns * columns;
   const global REAL *factor = factors + start;
   global REAL *inverse = inverses + start + own;
-  for (int row = 0; row < columns; ++row) {
+  for (int row = rows.s0; row < rows.s1; ++row) {
     REAL sum = row == own ? 1 : 0;
     for (int k = own; k < row; ++k) sum -= factor[(size_t)row * columns + k] * inverse[(size_t)k * columns];
     inverse[(size_t)row * columns] = row < own ? 0 : sum / factor[(size_t)row * columns + row];
@@ -96,11 +98,12 @@ kernel WORK_GROUP void reversed_matrices(const global REAL *source, global REAL 
   target[(size_t)matrix * count + count - 1 - item % count] = source[item];
 }
 
-// transpose(inverse) * inverse: the inverse of what was factorised.
-kernel WORK_GROUP void inverse_product(const global REAL *inverses, global REAL *products, const int2 extents) {
+// transpose(inverse) * inverse: the inverse of what was factorised, from element `first` on.
+kernel WORK_GROUP void inverse_product(
+    const global REAL *inverses, global REAL *products, const int2 extents, const int first) {
   const int columns = extents.s1;
   const int count = columns * columns;
-  const int item = get_global_id(0);
+  const int item = first + get_global_id(0);
   if (item >= extents.s0 * count) return;
   const global REAL *inverse = inverses + (size_t)(item / count) * count;
   const int row = item % count / columns;

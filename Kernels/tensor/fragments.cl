@@ -96,6 +96,8 @@ inline void wait_for_stage(void) {
 inline void load_matrices(
     const local uint *tiles, const uint positions[LOADS], uint fragments[LOADS][4], local uint *exchange) {
 #if TENSOR_PTX
+  // Lanes may come from loops of different lengths, and nothing else says that they meet before the warp's instructions.
+  PTX volatile("bar.warp.sync 0xffffffff;" ::: "memory");
 UNROLL
   for (int load = 0; load < LOADS; ++load) {
     PTX volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"

@@ -19,11 +19,12 @@ final class PreparedProgram {
   /// Reserves memory, uploads constants and runs the preparation.
   init(_ lowered: LoweredProgram, in context: OpenCLContext, memoryLimit: Int?) throws(ComputeError) {
     let uses = SlotUses(lowered)
-    let plans = [uses.constants, uses.persistent, uses.intermediates].map {
+    let plans = [uses.constants, uses.persistent, uses.intermediates, uses.passing].map {
       DeviceArena.Plan($0, on: context.device)
     }
     memoryPlan = MemoryPlan(
-      constants: plans[0].byteCount, persistent: plans[1].byteCount, intermediates: plans[2].byteCount, scratch: 0)
+      constants: plans[0].byteCount, persistent: plans[1].byteCount, intermediates: plans[2].byteCount,
+      scratch: max(plans[3].byteCount, lowered.stagingBytes))
     if let memoryLimit, memoryPlan.total > memoryLimit {
       throw .outOfMemory(requested: memoryPlan.total, available: memoryLimit, device: context.device.name)
     }
@@ -36,7 +37,7 @@ final class PreparedProgram {
     // Only what a step needs from here on; constants' tensors are on the device.
     self.lowered = lowered.withoutTensors
     do throws(ComputeError) {
-      try prepareConstants(lowered, uses)
+      try prepareConstants(lowered, uses, passing: try DeviceArena(plans[3], in: context))
     } catch {
       throw memoryShortage(error)
     }
@@ -45,8 +46,9 @@ final class PreparedProgram {
 
   private func memory(of slot: SlotID) -> cl_mem? { constants[slot] ?? persistent[slot] ?? intermediates[slot] }
 
-  private func prepareConstants(_ lowered: LoweredProgram, _ uses: SlotUses) throws(ComputeError) {
-    let passing = try DeviceArena(DeviceArena.Plan(uses.passing, on: context.device), in: context)
+  private func prepareConstants(
+    _ lowered: LoweredProgram, _ uses: SlotUses, passing: DeviceArena
+  ) throws(ComputeError) {
     for (index, slot) in lowered.slots.enumerated() {
       guard case .constant(let tensor) = slot.role else { continue }
       let id = SlotID(index: index)
@@ -240,6 +242,12 @@ private struct SlotUses {
 }
 
 extension LoweredProgram {
+  /// Memory for the largest value that is copied to or from the host through a copy of it in row-major order.
+  fileprivate var stagingBytes: Int {
+    let others = (inputs.values.map(\.self) + readable.values.map(\.self)).filter { $0.layout != .rowMajor }
+    return others.map { BufferPool.sizeClass(slots[$0.slot.index].byteCount) }.max() ?? 0
+  }
+
   /// Without the constants' tensors, which are large.
   fileprivate var withoutTensors: LoweredProgram {
     var result = self

@@ -176,6 +176,32 @@ struct DeviceFaultTests {
     #expect(requested == executable.memoryPlan.total)
   }
 
+  /// What fails gives its memory to the pool, and others get it: until then everything under way must be done.
+  @Test func nothingIsUnderWayOnceALaunchHasFailed() async throws {
+    let (launches, waits) = (Calls(), Calls())
+    let isFailing = Mutex(false)
+    let backend = try Self.backend { driver in
+      let plain = driver
+      driver.enqueueKernel = { queue, kernel, global, local, event in
+        guard isFailing.withLock({ $0 }), launches.next() >= 1 else {
+          return plain.enqueueKernel(queue, kernel, global, local, event)
+        }
+        return Code.allocationFailure
+      }
+      driver.finish = { queue in
+        if isFailing.withLock({ $0 }) { _ = waits.next() }
+        return plain.finish(queue)
+      }
+    }
+    let (program, input) = try Self.counter()
+    let executable = try await backend.compile(program, options: CompileOptions())
+    try await executable.write(Tensor(zeros: [64]), to: input)
+    isFailing.withLock { $0 = true }
+    let error = await Self.error { try await executable.run(steps: 2) }
+    #expect(error != nil && waits.next() == 1)
+    #expect(!backend.context.handle.isLost)
+  }
+
   // MARK: A device that goes away
 
   enum Loss: CaseIterable { case whileEnqueuing, whileWaiting, whileReading }
@@ -208,6 +234,7 @@ struct DeviceFaultTests {
       return
     }
     #expect(device == backend.device.name && detail.contains("returned"))
+    #expect(backend.context.handle.isLost)
   }
 
   // MARK: Measurements

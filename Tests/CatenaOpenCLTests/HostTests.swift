@@ -36,10 +36,59 @@ struct HostTests {
     do {
       let executable = try await step.run(on: backend, steps: 1)
       #expect(context.pool.statistics.buffersInUse > 0)
-      #expect(context.pool.statistics.bytesInUse == executable.memoryPlan.total)
+      let plan = executable.memoryPlan
+      #expect(context.pool.statistics.bytesInUse == plan.total - plan.scratch)
     }
     #expect(context.pool.statistics.buffersInUse == 0)
     #expect(context.pool.statistics.bytesInUse == 0)
+  }
+
+  @Test func whatIsCopiedInAnotherOrderIsPlanned() async throws {
+    let context = try OpenCLContext(DeviceUnderTest.backend.context.device)
+    var graph = Graph()
+    let x = graph.addInput("x", TensorType(.float32, [1, 32, 64, 64]))
+    let weights = Tensor((0..<32 * 32 * 9).map { Float($0 % 7) }, shape: [32, 32, 3, 3])
+    let convolution = Convolution(strides: [1, 1], padsBegin: [1, 1], padsEnd: [1, 1], dilations: [1, 1])
+    let w = graph.addConstant("w", weights)
+    graph.outputs = [try graph.add(.convolution(convolution), x, w)]
+    let program = Program(graph)
+    let executable = try await OpenCLBackend(context: context).compile(program, options: CompileOptions())
+    let plan = executable.memoryPlan
+    #expect(plan.scratch == BufferPool.sizeClass(4 * 32 * 64 * 64))
+    #expect(context.pool.statistics.bytesInUse == plan.total - plan.scratch)
+    try await executable.write(Tensor(zeros: [1, 32, 64, 64]), to: x)
+    // Beside the copy, only what the preparation read of the constants is kept.
+    let packed = BufferPool.sizeClass(4 * weights.elementCount)
+    #expect(context.pool.statistics.bytesKept == plan.scratch + packed)
+  }
+
+  @Test func sizesEndAtTheLargestAllocation() {
+    #expect(BufferPool.sizeClass(1_000_000) == 1_048_576)
+    #expect(BufferPool.sizeClass(1_000_000, largest: 1_010_000) == 1_010_000)
+    #expect(BufferPool.sizeClass(1_020_000, largest: 1_010_000) == 1_020_000)
+  }
+
+  /// A laptop's own GPU has more compute units than the better one beside it.
+  @Test func strengthIsMemoryOfOnesOwnThenArithmetic() {
+    func strength(_ shares: Bool, _ vendor: String, _ units: Int, _ clock: Int) -> DeviceStrength {
+      DeviceStrength(sharesHostMemory: shares, vendor: vendor, computeUnits: units, clock: clock, memory: 8 << 30)
+    }
+    let integrated = strength(true, "Intel(R) Corporation", 96, 1300)
+    let laptop = strength(false, "NVIDIA Corporation", 28, 1777)
+    let workstation = strength(false, "NVIDIA Corporation", 132, 1980)
+    let other = strength(false, "Advanced Micro Devices, Inc.", 60, 2250)
+    #expect(integrated < laptop && laptop < other && other < workstation)
+    #expect(integrated == strength(true, "Intel(R) Corporation", 96, 1300))
+  }
+
+  @Test func devicesThatKernelsDoNotFitAreNotUsable() {
+    func problem(_ kind: OpenCLDevice.Kind, _ version: String, _ group: Int) -> String? {
+      DeviceTraits.problem(kind: kind, version: version, largestGroup: group)
+    }
+    #expect(problem(.gpu, "OpenCL 3.0 CUDA 12.4", 1024) == nil && problem(.gpu, "OpenCL 1.2 ", 64) == nil)
+    #expect(problem(.gpu, "OpenCL 1.1 AMD-APP", 256)?.contains("kernels need OpenCL 1.2") == true)
+    #expect(problem(.gpu, "OpenCL 3.0", 32)?.contains("32 work-items at most") == true)
+    #expect(problem(.cpu, "OpenCL 3.0", 32) == nil)
   }
 
   @Test func thePoolKeepsWithinItsBudget() throws {

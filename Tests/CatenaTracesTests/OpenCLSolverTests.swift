@@ -46,6 +46,25 @@ struct OpenCLSolverTests {
     }
   }
 
+  /// More columns than one launch inverts, and than one multiplies.
+  @Test(
+    "give the processor's results where layers have many columns",
+    arguments: [(PruningMethod(.fast), 2_060), (PruningMethod(.exact(.kernel)), 1_300)])
+  func wide(_ method: PruningMethod, features: Int) async throws {
+    let layer = LayerGeometry(linear: 1, features: features, tokens: 1)
+    try await Self.check(LayerCase(testDescription: "wide", layer: layer, images: 40), method, sparsity: 0.5)
+  }
+
+  @Test("are refused where kernels cannot index the columns' products")
+  func indices() async throws {
+    let layer = LayerGeometry(linear: 1, features: 46_400, tokens: 1)
+    let error = await #expect(throws: ComputeError.self) {
+      _ = try await OpenCLSolverBackend(DeviceUnderTest.backend).makeSolver(
+        for: layer, method: PruningMethod(.fast), images: 1)
+    }
+    #expect(error?.description.contains("46400 columns") == true)
+  }
+
   /// More columns than one block of the factorisation and than one late block of the sweep; columns without input, which
   /// are left out; fewer samples than features, which needs damping; numbers that are none.
   @Test("give the processor's results where layers are large or singular")

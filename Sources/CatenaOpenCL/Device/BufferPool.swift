@@ -41,6 +41,7 @@ package final class BufferPool: Sendable {
   private let context: ContextHandle
   private let deviceName: String
   private let budget: Int
+  private let largestAllocation: Int
   private let keepsMemory: Bool
   private let state = Mutex(State())
 
@@ -51,6 +52,7 @@ package final class BufferPool: Sendable {
     self.context = context
     self.keepsMemory = keepsMemory
     deviceName = device.name
+    largestAllocation = device.largestAllocation
     self.budget = budget ?? device.memory / 10 * 9
   }
 
@@ -64,7 +66,7 @@ package final class BufferPool: Sendable {
 
   /// A buffer of at least `byteCount` bytes with unspecified contents.
   package func allocate(_ byteCount: Int) throws(ComputeError) -> DeviceBuffer {
-    let size = keepsMemory ? Self.sizeClass(byteCount) : max(byteCount, 1)
+    let size = keepsMemory ? Self.sizeClass(byteCount, largest: largestAllocation) : max(byteCount, 1)
     let result: Result<MemoryBlock, ComputeError> = state.withLock { state in
       if let block = state.kept[size]?.popLast() {
         state.statistics.bytesKept -= size
@@ -116,12 +118,13 @@ package final class BufferPool: Sendable {
     }
   }
 
-  /// Sizes are rounded up to an eighth of their power of two, 4 KiB at least, so that kept buffers fit again.
-  package static func sizeClass(_ byteCount: Int) -> Int {
+  /// Sizes are rounded up to an eighth of their power of two, 4 KiB at least, so that kept buffers fit again; not beyond
+  /// the `largest` that a device allocates.
+  package static func sizeClass(_ byteCount: Int, largest: Int = .max) -> Int {
     let bytes = max(byteCount, 1)
     let power = Int.bitWidth - 1 - bytes.leadingZeroBitCount
     let granule = max(4096, 1 << max(power - 3, 0))
-    return (bytes + granule - 1) / granule * granule
+    return max(bytes, min((bytes + granule - 1) / granule * granule, largest))
   }
 
   private static func note(_ block: MemoryBlock, in state: inout State) {

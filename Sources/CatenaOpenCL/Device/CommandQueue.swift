@@ -2,6 +2,9 @@ import COpenCL
 import CatenaCompute
 
 /// An in-order queue of one device. Used by one thread at a time.
+///
+/// Once a call has failed nothing is under way any more: what the failure ends gives its memory back to the pool, and
+/// others get it.
 final class CommandQueue {
   private let queue: cl_command_queue
   private let context: ContextHandle
@@ -20,13 +23,13 @@ final class CommandQueue {
   deinit { clReleaseCommandQueue(queue) }
 
   func enqueue(_ launch: PreparedLaunch) throws(ComputeError) {
-    try launch.enqueue(on: queue, driver: context.driver, event: nil)
+    try settling { () throws(ComputeError) in try launch.enqueue(on: queue, driver: context.driver, event: nil) }
   }
 
   /// Enqueues a kernel of a queue that profiles, and returns what its time can be asked of.
   func enqueueProfiled(_ launch: PreparedLaunch) throws(ComputeError) -> Marker {
     var event: cl_event?
-    try launch.enqueue(on: queue, driver: context.driver, event: &event)
+    try settling { () throws(ComputeError) in try launch.enqueue(on: queue, driver: context.driver, event: &event) }
     return try marker(event, of: "clEnqueueNDRangeKernel")
   }
 
@@ -41,12 +44,24 @@ final class CommandQueue {
 
   private func marker(_ event: cl_event?, of call: String) throws(ComputeError) -> Marker {
     guard let event else { throw .callFailed(call: call, code: "no event", device: device, detail: "") }
-    return Marker(event, driver: context.driver, device: device)
+    return Marker(event, context: context, device: device)
   }
 
   /// Waits for everything that has been enqueued.
   func finish() throws(ComputeError) {
-    try check(context.driver.finish(queue), "clFinish", device: device, waits: true)
+    try context.noting { () throws(ComputeError) in
+      try check(context.driver.finish(queue), "clFinish", device: device, waits: true)
+    }
+  }
+
+  /// Does `work`, and waits for everything that has been enqueued where that fails.
+  func settling<Value>(_ work: () throws(ComputeError) -> Value) throws(ComputeError) -> Value {
+    do throws(ComputeError) {
+      return try context.noting(work)
+    } catch {
+      _ = context.driver.finish(queue)
+      throw error
+    }
   }
 
   /// Copies bytes to the beginning of `memory` and waits.
@@ -54,17 +69,21 @@ final class CommandQueue {
     guard bytes.count > 0 else { return }
     // The write may be the first to touch the memory, which drivers reserve as late as that: a lack of resources is
     // what it says.
-    try check(
-      context.driver.write(queue, memory, bytes), "clEnqueueWriteBuffer", device: device,
-      detail: "\(bytes.count) bytes")
+    try settling { () throws(ComputeError) in
+      try check(
+        context.driver.write(queue, memory, bytes), "clEnqueueWriteBuffer", device: device,
+        detail: "\(bytes.count) bytes")
+    }
   }
 
   /// Copies bytes from the beginning of `memory` when everything enqueued is done.
   func read(_ bytes: UnsafeMutableRawBufferPointer, from memory: cl_mem) throws(ComputeError) {
     guard bytes.count > 0 else { return }
-    try check(
-      context.driver.read(queue, memory, bytes), "clEnqueueReadBuffer", device: device, waits: true,
-      detail: "\(bytes.count) bytes")
+    try settling { () throws(ComputeError) in
+      try check(
+        context.driver.read(queue, memory, bytes), "clEnqueueReadBuffer", device: device, waits: true,
+        detail: "\(bytes.count) bytes")
+    }
   }
 
   /// Copies numbers to the beginning of `memory` and waits.
@@ -86,19 +105,21 @@ final class CommandQueue {
   /// A point in the queue that can be waited for.
   struct Marker: ~Copyable {
     private let event: cl_event
-    private let driver: Driver
+    private let context: ContextHandle
     private let device: String
 
-    fileprivate init(_ event: cl_event, driver: Driver, device: String) {
+    fileprivate init(_ event: cl_event, context: ContextHandle, device: String) {
       self.event = event
-      self.driver = driver
+      self.context = context
       self.device = device
     }
 
     deinit { clReleaseEvent(event) }
 
     func wait() throws(ComputeError) {
-      try check(driver.wait(event), "clWaitForEvents", device: device, waits: true)
+      try context.noting { () throws(ComputeError) in
+        try check(context.driver.wait(event), "clWaitForEvents", device: device, waits: true)
+      }
     }
 
     /// How long the kernel ran that the marker stands behind, which must be done.

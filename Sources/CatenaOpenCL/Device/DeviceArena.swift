@@ -18,16 +18,16 @@ final class DeviceArena {
   struct Plan {
     let requests: [Request]
     let arena: ArenaPlan
+    /// The bytes that the pool will give.
+    let byteCount: Int
 
     init(_ requests: [Request], on device: OpenCLDevice) {
       self.requests = requests
       // The pool rounds up by an eighth at most.
       arena = ArenaPlan(
         requests.map(\.request), alignment: device.subBufferAlignment, blockLimit: device.largestAllocation / 9 * 8)
+      byteCount = arena.blockSizes.reduce(0) { $0 + BufferPool.sizeClass($1, largest: device.largestAllocation) }
     }
-
-    /// The bytes that the pool will give.
-    var byteCount: Int { arena.blockSizes.map(BufferPool.sizeClass).reduce(0, +) }
   }
 
   init(_ planned: Plan, in context: OpenCLContext) throws(ComputeError) {

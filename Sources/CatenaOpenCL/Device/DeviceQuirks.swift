@@ -12,6 +12,9 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   package var rowsPerPart: Int
   /// Whether inline PTX for tensor cores can be built (sm_80 and later).
   var hasTensorPTX = false
+  /// Whether the device can divide and take roots in f32 as exactly as the CPU does, when asked to: OpenCL allows errors
+  /// of several units in the last place.
+  var roundsDivisions = false
   /// Whether the compiler is clang for a CPU, whose built-in function asks for memory ahead of time.
   var hasPrefetch = false
 
@@ -63,6 +66,7 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   package init(_ device: OpenCLDevice) {
     self.init(kind: device.kind)
     hasTensorPTX = Self.hasTensorPTX(architecture: device.architecture)
+    roundsDivisions = device.roundsDivisions
     hasPrefetch = device.kind == .cpu && device.platform == Self.pocl
   }
 
@@ -92,7 +96,9 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   /// The build options of every program. None relaxes the mathematics: results are compared with the reference.
   package var buildOptions: String {
     "-cl-std=CL1.2 -DLANES=\(lanes) -DPIXELS=\(pixels) -DRUN=\(run) -DGROUP_SIZE=\(groupSize) "
-      + "-DTENSOR_PTX=\(hasTensorPTX ? 1 : 0)" + (hasPrefetch ? " -DPREFETCH" : "") + (tile?.buildOptions ?? "")
+      + "-DTENSOR_PTX=\(hasTensorPTX ? 1 : 0)"
+      + (roundsDivisions ? " -cl-fp32-correctly-rounded-divide-sqrt" : "") + (hasPrefetch ? " -DPREFETCH" : "")
+      + (tile?.buildOptions ?? "")
   }
 
   /// The instruction set of an NVIDIA device of that compute capability; empty for other devices.
@@ -101,6 +107,16 @@ package struct DeviceTraits: Sendable, Hashable, Codable {
   /// Whether a device of that instruction set has `mma.sync` for tf32 and bf16, `ldmatrix` and `cp.async`.
   static func hasTensorPTX(architecture: String) -> Bool {
     architecture.hasPrefix("sm_") && Int(architecture.dropFirst(3)).map { $0 >= 80 } ?? false
+  }
+
+  /// Why no kernels run on a device of that kind, version of OpenCL ("OpenCL 3.0 CUDA 12.4") and group size; `nil` where
+  /// they do.
+  package static func problem(kind: OpenCLDevice.Kind, version: String, largestGroup: Int) -> String? {
+    let numbers = version.split(separator: " ").dropFirst().first?.split(separator: ".").compactMap { Int($0) } ?? []
+    if numbers.count == 2, (numbers[0], numbers[1]) < (1, 2) { return "it offers \(version), kernels need OpenCL 1.2" }
+    let groupSize = DeviceTraits(kind: kind).groupSize
+    return largestGroup >= groupSize
+      ? nil : "its groups have \(largestGroup) work-items at most, kernels need \(groupSize)"
   }
 
   /// Whether a driver mistakes launches of several queues for each other, so that one queue may launch at a time

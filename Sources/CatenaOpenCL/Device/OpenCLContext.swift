@@ -45,6 +45,14 @@ package final class OpenCLContext: Sendable {
     programs = ProgramCache(handle, device: device, store: store)
   }
 
+  /// The same device with memory of its own, for kernels that may break off: a context is of no use afterwards.
+  package init(apartFrom other: OpenCLContext) throws(ComputeError) {
+    (device, traits, remarks) = (other.device, other.traits, [])
+    handle = try ContextHandle(device, driver: other.handle.givenDriver)
+    pool = BufferPool(handle, device: device)
+    programs = ProgramCache(handle, device: device, store: other.programs.store)
+  }
+
   /// The same device, memory and programs with kernels in other shapes, for comparing these.
   package init(_ other: OpenCLContext, traits: KernelTraits) {
     (device, handle, pool, programs) = (other.device, other.handle, other.pool, other.programs)
@@ -57,11 +65,12 @@ package final class OpenCLContext: Sendable {
     try programs.program(named: family.rawValue, source: family.source, options: traits.buildOptions(family))
   }
 
-  /// The context of `device`, made when first asked for: one per device, since several would not share programs.
+  /// The context of `device`, made when first asked for, and anew after the device was lost: one per device, since several
+  /// would not share programs.
   static func shared(for device: OpenCLDevice, cache: ProgramCacheLocation) throws(ComputeError) -> OpenCLContext {
     let key = Key(device: device.index, cache: cache)
     let result: Result<OpenCLContext, ComputeError> = contexts.withLock { contexts in
-      if let context = contexts[key] { return .success(context) }
+      if let context = contexts[key], !context.handle.isLost { return .success(context) }
       do throws(ComputeError) {
         let context = try OpenCLContext(device, cache: cache)
         contexts[key] = context
@@ -86,14 +95,31 @@ package final class ContextHandle: @unchecked Sendable {
   let device: DeviceHandle
   /// The driver's calls, as the device needs them.
   package let driver: Driver
+  /// The driver's calls as they are.
+  let givenDriver: Driver
+  private let lost = Atomic(false)
 
   init(_ device: OpenCLDevice, driver: Driver) throws(ComputeError) {
     let needsTurns = DeviceTraits.confusesLaunches(platform: device.platform, version: device.platformVersion)
     self.driver = needsTurns ? QueueTurns.taken(by: driver) : driver
+    givenDriver = driver
     self.device = device.handle
     var id: cl_device_id? = device.handle.id
     context = try created("clCreateContext", device: device.name) { clCreateContext(nil, 1, &id, nil, nil, $0) }
   }
 
   deinit { clReleaseContext(context) }
+
+  /// Whether the device broke off: nothing works in this context any more.
+  package var isLost: Bool { lost.load(ordering: .relaxed) }
+
+  /// Does `work`, and remembers where that loses the device.
+  func noting<Value>(_ work: () throws(ComputeError) -> Value) throws(ComputeError) -> Value {
+    do throws(ComputeError) {
+      return try work()
+    } catch {
+      if case .deviceLost = error { lost.store(true, ordering: .relaxed) }
+      throw error
+    }
+  }
 }

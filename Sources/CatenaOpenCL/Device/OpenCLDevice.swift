@@ -37,6 +37,8 @@ public struct OpenCLDevice: Sendable {
   package let largestGroup: Int
   /// The highest clock, in MHz.
   package let clock: Int
+  /// Whether its memory is the host's.
+  package let sharesHostMemory: Bool
   /// Alignment that a part of a buffer needs, in bytes.
   let subBufferAlignment: Int
   /// Why it cannot be used; `nil` when it can.
@@ -72,8 +74,8 @@ public enum OpenCLDevices {
   /// better.
   public static func preferred() throws(ComputeError) -> (device: OpenCLDevice, reason: String) {
     let candidates = all.filter { $0.kind == .gpu && $0.problem == nil }
-    if let best = candidates.max(by: { ($0.computeUnits, $0.memory) < ($1.computeUnits, $1.memory) }) {
-      return (best, "the GPU with the most compute units among \(candidates.count)")
+    if let best = candidates.max(by: { $0.strength < $1.strength }) {
+      return (best, "the strongest GPU among \(candidates.count)")
     }
     if let reasonForNone { throw .noDevice(reason: reasonForNone) }
     let seen = all.map { "opencl:\($0.index) \($0.name) (\($0.kind.rawValue)\($0.problem.map { ": \($0)" } ?? ""))" }
@@ -155,11 +157,13 @@ public enum OpenCLDevices {
       type & Int(CL_DEVICE_TYPE_GPU) != 0
       ? .gpu
       : type & Int(CL_DEVICE_TYPE_ACCELERATOR) != 0 ? .accelerator : type & Int(CL_DEVICE_TYPE_CPU) != 0 ? .cpu : .other
+    let largestGroup = number(CL_DEVICE_MAX_WORK_GROUP_SIZE, as: Int.self)
+    let version = string(CL_DEVICE_VERSION)
     let available = number(CL_DEVICE_AVAILABLE, as: cl_bool.self) != 0
     let compiler = number(CL_DEVICE_COMPILER_AVAILABLE, as: cl_bool.self) != 0
     return OpenCLDevice(
       index: index, name: string(CL_DEVICE_NAME), vendor: string(CL_DEVICE_VENDOR), platform: platform,
-      platformVersion: platformVersion, driverVersion: string(CL_DRIVER_VERSION), version: string(CL_DEVICE_VERSION),
+      platformVersion: platformVersion, driverVersion: string(CL_DRIVER_VERSION), version: version,
       architecture: DeviceTraits.nvidiaArchitecture(
         major: number(computeCapabilityMajor, as: cl_uint.self), minor: number(computeCapabilityMinor, as: cl_uint.self)
       ),
@@ -168,10 +172,15 @@ public enum OpenCLDevices {
       memory: number(CL_DEVICE_GLOBAL_MEM_SIZE, as: cl_ulong.self),
       largestAllocation: number(CL_DEVICE_MAX_MEM_ALLOC_SIZE, as: cl_ulong.self),
       localMemory: number(CL_DEVICE_LOCAL_MEM_SIZE, as: cl_ulong.self),
-      largestGroup: number(CL_DEVICE_MAX_WORK_GROUP_SIZE, as: Int.self),
+      largestGroup: largestGroup,
       clock: number(CL_DEVICE_MAX_CLOCK_FREQUENCY, as: cl_uint.self),
+      sharesHostMemory: number(CL_DEVICE_HOST_UNIFIED_MEMORY, as: cl_bool.self) != 0,
       subBufferAlignment: max(number(CL_DEVICE_MEM_BASE_ADDR_ALIGN, as: cl_uint.self) / 8, 64),
-      problem: !available ? "the driver says it is not available" : compiler ? nil : "the driver has no compiler",
+      problem: !available
+        ? "the driver says it is not available"
+        : !compiler
+          ? "the driver has no compiler"
+          : DeviceTraits.problem(kind: kind, version: version, largestGroup: largestGroup),
       handle: DeviceHandle(id: id))
   }
 }

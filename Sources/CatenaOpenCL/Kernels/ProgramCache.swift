@@ -41,7 +41,7 @@ package final class ProgramCache: Sendable {
   }
   private let context: ContextHandle
   private let device: OpenCLDevice
-  private let store: ProgramStore?
+  let store: ProgramStore?
   private let state = Mutex(State())
 
   init(_ context: ContextHandle, device: OpenCLDevice, store: ProgramStore?) {

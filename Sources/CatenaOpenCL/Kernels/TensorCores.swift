@@ -69,6 +69,8 @@ package final class TensorCores: Sendable {
       return verdict
     }
     do throws(ComputeError) {
+      // A kernel that breaks off takes its context with it: the plain kernels must go on in this one.
+      let context = try OpenCLContext(apartFrom: context)
       // Odd extents: rows, columns and depth that end in the middle of tiles, fragments and chunks.
       let small = try Trial(samples: 2, inputs: 20, height: 9, width: 11, outputs: 37, in: context)
       let error = try small.difference(family)

@@ -1,4 +1,3 @@
-import COpenCL
 import CatenaGraph
 import CatenaTensors
 
@@ -26,7 +25,9 @@ package struct KernelSupport {
       if type.elementType == .float64, !node.operation.takesDoubles {
         return "it is not done on float64; cast to float32"
       }
-      if type.shape.elementCount > Int(Int32.max) { return "\(type) has more elements than kernels can index" }
+      if type.shape.elementCount > OpenCLDevice.largestCount {
+        return "\(type) has more elements than kernels can index"
+      }
       if type.shape.rank > 8 { return "\(type) has more than 8 axes" }
     }
     return typeReason(node, graph) ?? parameterReason(node, graph)
@@ -109,12 +110,7 @@ extension Operator {
 }
 
 extension OpenCLDevice {
-  /// Whether the device computes in f64.
-  package var hasDoubles: Bool {
-    var configuration: cl_device_fp_config = 0
-    let code = clGetDeviceInfo(
-      handle.id, cl_device_info(CL_DEVICE_DOUBLE_FP_CONFIG), MemoryLayout.size(ofValue: configuration), &configuration,
-      nil)
-    return code == CL_SUCCESS && configuration != 0
-  }
+  /// The most elements that kernels index, in 32 bits: with room for what whole groups, vectors and runs reach behind the
+  /// last.
+  package static let largestCount = Int(Int32.max) - (1 << 20)
 }

@@ -83,7 +83,7 @@ extension Lowering {
     let perGroup = output.channels / groups
     let variant: KernelVariant
     // Of a depthwise convolution a work-item owns all channels where work-items do not run side by side.
-    let blocks = shapes.tile == nil ? dividedUp(output.channels, shapes.lanes) : 1
+    let blocks = traits.device.tile == nil ? dividedUp(output.channels, shapes.lanes) : 1
     if mapping.isDepthwise(input, output) {
       let rows = output.samples * output.depth * output.height
       let workItems =

@@ -6,8 +6,8 @@ extension OpenCLLayerSolver {
   private static let dampings = [0, 1e-8, 1e-6, 1e-4, 1e-2]
   /// The smallest pivot over the largest of a factorisation that counts.
   private static let leastPivot = 1e-12
-  /// Multiply-adds of one launch, so that the device answers soon.
-  private static let launchOperations = 2_000_000_000
+  /// Multiply-adds of one launch, so that the device answers soon, and those of one row, which one work-group does.
+  private static let (launchOperations, rowOperations) = (2_000_000_000, 200_000_000)
 
   /// Rows that are eliminated at a time: each has a matrix of its own.
   private static func rowsPerChunk(_ layer: LayerGeometry, in context: OpenCLContext) -> Int {
@@ -36,9 +36,15 @@ extension OpenCLLayerSolver {
     let hessian = try factorise(
       dampings: Self.dampings, order: order, isReversed: false, leastPivot: Self.leastPivot)
     let products = try queue.numbers(layer.groups * layer.columns * layer.columns)
-    try queue.launch(
-      "inverse_product", [hessian.inverses.argument, products.argument, integers(layer.groups, layer.columns)],
-      items: layer.groups * layer.columns * layer.columns)
+    let count = layer.groups * layer.columns * layer.columns
+    let perLaunch = max(1, Self.launchOperations / layer.columns)
+    for first in stride(from: 0, to: count, by: perLaunch) {
+      try queue.launch(
+        "inverse_product",
+        [hessian.inverses.argument, products.argument, integers(layer.groups, layer.columns), integers(first)],
+        items: min(perLaunch, count - first))
+      try queue.finish()
+    }
     let inverses = try queue.read(layer.groups * layer.columns * layer.columns, of: 0.0, from: products)
     var result = dense
     var loss = 0.0
@@ -50,10 +56,11 @@ extension OpenCLLayerSolver {
         for row in rows.indices { rows[row][column] = 0 }
       }
       let size = layer.columns * layer.columns
+      let perChunk = Self.rowsPerChunk(layer, in: queue.context)
       let elimination = try Elimination(
         queue, layer, block: method.blockColumns(of: layer),
         inverse: Array(inverses[group * size..<(group + 1) * size]),
-        rowsPerChunk: Self.rowsPerChunk(layer, in: queue.context), launchOperations: Self.launchOperations)
+        rowsPerChunk: perChunk, launchOperations: min(Self.launchOperations, perChunk * Self.rowOperations))
       let trajectories = try elimination.trajectories(of: rows)
       let counts = trajectories.spend(Int((Double(layer.rows * method.steps(of: layer)) * sparsity).rounded(.up)))
       let restored = try elimination.restored(rows, trajectories, counts)
@@ -173,7 +180,7 @@ private struct Elimination {
 
   private func run(_ rows: Int, follows: Bool, upTo end: Int) throws(ComputeError) {
     for first in stride(from: 0, to: end, by: stepsPerLaunch) {
-      if Task.isCancelled { throw .cancelled }
+      try queue.checkCancellation()
       try queue.launch(
         "eliminate_steps",
         [

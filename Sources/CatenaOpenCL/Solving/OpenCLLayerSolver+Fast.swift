@@ -30,7 +30,7 @@ extension OpenCLLayerSolver {
     let count = Int(Double(rows * width) * sparsity)
     let late = Self.lateColumns(layer)
     for begin in stride(from: 0, to: columns, by: late) {
-      if Task.isCancelled { throw .cancelled }
+      try queue.checkCancellation()
       let end = min(begin + late, columns)
       for first in stride(from: begin, to: end, by: width) {
         try sweep.prune(first, block: begin..<end, count: count, includesTies: method.isCompatible)

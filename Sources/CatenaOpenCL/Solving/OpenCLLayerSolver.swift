@@ -162,12 +162,23 @@ extension OpenCLLayerSolver {
       }
     }
     let inverses = try queue.numbers(groups * columns * columns)
-    try queue.launch(
-      "triangular_inverse", [matrices.argument, inverses.argument, integers(groups, columns)], items: groups * columns)
-    try queue.finish()
+    let rowsPerLaunch = max(1, Self.inverseSteps / columns)
+    for first in stride(from: 0, to: columns, by: rowsPerLaunch) {
+      try queue.launch(
+        "triangular_inverse",
+        [
+          matrices.argument, inverses.argument, integers(groups, columns),
+          integers(first, min(first + rowsPerLaunch, columns)),
+        ], items: groups * columns)
+      try queue.finish()
+    }
     let dead = rows.map { row in (0..<columns).filter { row[order[$0]] == 0 } }
     return FactorisedHessian(inverses: inverses, levels: levels, dead: dead, means: means)
   }
+
+  /// Multiply-adds, one after the other, of a launch's longest work-item in the triangular inverse, so that the device
+  /// answers soon.
+  private static let inverseSteps = 1 << 22
 
   /// Columns that are factorised at a time; solver/factor.cl has the same number.
   private static let factorBlock = 32

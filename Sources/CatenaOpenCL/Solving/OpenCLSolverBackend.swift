@@ -20,12 +20,18 @@ public struct OpenCLSolverBackend: LayerSolverBackend {
     return context.device.hasDoubles ? nil : "the exact solver needs float64, which \(context.device.name) lacks"
   }
 
+  /// Whether kernels can index the layer's matrices; the reason when they cannot.
+  static func refusal(of layer: LayerGeometry) -> String? {
+    layer.groups * layer.columns * layer.columns <= OpenCLDevice.largestCount
+      ? nil : "the products of \(layer.columns) columns are more numbers than kernels can index"
+  }
+
   /// Prepares for one layer.
-  /// - Throws: `ComputeError.unsupported` for a method that neither the device nor a substitute has; `.outOfMemory`.
+  /// - Throws: `ComputeError.unsupported` for a method, or for matrices of a size, that neither the device nor a substitute has; `.outOfMemory`.
   public func makeSolver(
     for layer: LayerGeometry, method: PruningMethod, images: Int
   ) async throws(ComputeError) -> any LayerSolver {
-    if let refusal = refusal(of: method) {
+    if let refusal = refusal(of: method) ?? Self.refusal(of: layer) {
       if let substitute { return try await substitute.makeSolver(for: layer, method: method, images: images) }
       throw .unsupported(backend: "opencl", nodes: ["a layer's solver: \(refusal)"])
     }

@@ -35,14 +35,18 @@ struct SolverQueue {
   func numbers(_ count: Int) throws(ComputeError) -> SolverMemory { try bytes(count * numberBytes) }
 
   /// Memory.
-  func bytes(_ count: Int) throws(ComputeError) -> SolverMemory { try SolverMemory(max(count, 4), in: context) }
+  func bytes(_ count: Int) throws(ComputeError) -> SolverMemory {
+    try queue.settling { () throws(ComputeError) in try SolverMemory(max(count, 4), in: context) }
+  }
 
   /// Enqueues a kernel with a work-item for each of `items`.
   func launch(_ kernel: String, _ arguments: [KernelArgument], items: Int) throws(ComputeError) {
     guard items > 0 else { return }
-    try queue.enqueue(
-      PreparedLaunch(
-        kernel, in: program, arguments: arguments, workItems: items, groupSize: groupSize, device: context.device.name))
+    let prepared = try queue.settling { () throws(ComputeError) in
+      try PreparedLaunch(
+        kernel, in: program, arguments: arguments, workItems: items, groupSize: groupSize, device: context.device.name)
+    }
+    try queue.enqueue(prepared)
   }
 
   /// Enqueues a kernel with a work-group for each of `groups`.
@@ -77,6 +81,13 @@ struct SolverQueue {
 
   /// Waits for everything, and lets kernels not pile up.
   func finish() throws(ComputeError) { try queue.finish() }
+
+  /// Throws `cancelled` when the task is, with nothing under way any more.
+  func checkCancellation() throws(ComputeError) {
+    guard Task.isCancelled else { return }
+    try queue.finish()
+    throw .cancelled
+  }
 }
 
 /// A vector argument of a kernel.

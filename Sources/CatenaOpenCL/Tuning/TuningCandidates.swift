@@ -93,7 +93,8 @@ package enum TuningCandidates {
     case .convolution:
       [
         "convolution n\(samples) c64 hw56x56 m64 k3x3 p1 bias", "convolution n\(samples) c256 hw14x14 m256 k3x3 p1",
-        "convolution n\(samples) c64 hw56x56 m256 k1x1", "convolution n\(4 * samples) c16 hw32x32 m16 k3x3 p1",
+        "convolution n\(samples) c64 hw56x56 m256 k1x1", "convolution n\(samples) c96 hw28x28 m96 k3x3 p1 g96",
+        "convolution n\(4 * samples) c16 hw32x32 m16 k3x3 p1",
         "convolutionTranspose n\(samples) c128 hw28x28 m64 k3x3 s2 p1 o1",
       ]
     case .gemm: ["gemm 1024x1024 1024x1024", "gemm \(32 * samples)x2048 1000x2048 1000 transposeB"]
