@@ -110,10 +110,16 @@ struct OcclusionWindows: Sendable {
   init(height: Int, width: Int, _ settings: AttributionSettings) {
     (self.height, self.width) = (height, width)
     let extents = [height, width].suffix(settings.window?.count ?? settings.strides?.count ?? 2)
-    let window = settings.window ?? extents.map { min($0, max(3, $0 / 15)) }
+    let window = Self.window(settings, extents: Array(extents))
     let strides = settings.strides ?? window.map { max(1, $0 / 2) }
     rows = window.count == 2 ? Self.places(height, window[0], strides[0]) : [0..<height]
     columns = Self.places(width, window[window.count - 1], strides[strides.count - 1])
+  }
+
+  /// The window that the settings give or, where they give none, one that suits pictures of these extents; never larger.
+  static func window(_ settings: AttributionSettings, extents: [Int]) -> [Int] {
+    guard let window = settings.window else { return extents.map { min($0, max(3, $0 / 15)) } }
+    return zip(window, extents).map { min($0, $1) }
   }
 
   private static func places(_ extent: Int, _ window: Int, _ stride: Int) -> [Range<Int>] {

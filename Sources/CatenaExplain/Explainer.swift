@@ -14,6 +14,8 @@ public actor Explainer {
   private let backend: any Backend
   private let options: CompileOptions
   private static let mostPrograms = 12
+  /// The most steps, copies, masks or perturbations of an image.
+  private static let mostRuns = 100_000
   /// Most recently used last.
   private var programs: [(kind: ProgramKind, program: CompiledProgram)] = []
   private var isBusy = false
@@ -31,7 +33,7 @@ public actor Explainer {
   ///   - model: One float32 image in, one row of class scores out. A softmax at the end is left off.
   ///   - constants: Values by name that replace the model's own of the same shape: the weights of a trace.
   ///   - backend: What runs the programs.
-  ///   - options: How programs are compiled: the memory limit of each.
+  ///   - options: How programs are compiled; the memory limit is that of all that are kept.
   ///   - batch: The most rows per run; `nil` for about four million input values, at most 64 rows.
   /// - Throws: `ExplanationError` when the network has another form.
   public init(
@@ -144,11 +146,25 @@ public actor Explainer {
     let network = try ExplainedNetwork(model: model, replacing: constants, batch: size)
     let plan = try ExplanationGraph(kind, of: network, for: method)
     do throws(ComputeError) {
-      let executable = try await backend.compile(Program(plan.graph), options: options(for: kind))
-      let program = CompiledProgram(plan, executable: executable)
+      let program = CompiledProgram(plan, executable: try await executable(of: plan.graph, for: kind))
       programs.append((kind, program))
       return program
     } catch { throw .compute(error) }
+  }
+
+  /// Compiles within what the programs that are kept leave of the memory limit; they go, the oldest first, where that is
+  /// too little.
+  private func executable(of graph: Graph, for kind: ProgramKind) async throws(ComputeError) -> any Executable {
+    while true {
+      var options = options(for: kind)
+      if let limit = options.memoryLimit { options.memoryLimit = max(limit - heldBytes, 0) }
+      do throws(ComputeError) {
+        return try await backend.compile(Program(graph), options: options)
+      } catch {
+        guard case .outOfMemory = error, !programs.isEmpty else { throw error }
+        programs.removeFirst()
+      }
+    }
   }
 
   /// DeepLIFT asks where two runs differ, and which of a window's equal values comes first: what is equal must be so in
@@ -220,12 +236,21 @@ public actor Explainer {
     guard settings.maskProbability > 0, settings.maskProbability <= 1 else {
       throw .badArgument("the mask probability must be above 0 and at most 1")
     }
+    if let wrong = counts.first(where: { $0.1 > Self.mostRuns }) {
+      throw .badArgument("\(wrong.0) must be at most \(Self.mostRuns)")
+    }
     let spatial = sampleShape.rank - 1
     for (name, extents) in [("window", settings.window), ("strides", settings.strides)] {
       guard let extents else { continue }
       guard extents.count == spatial, extents.allSatisfy({ $0 > 0 }) else {
         throw .badArgument("occlusion's \(name) needs \(spatial) numbers above 0")
       }
+    }
+    let window = OcclusionWindows.window(settings, extents: Array(sampleShape.dimensions.dropFirst()))
+    if let strides = settings.strides, let axis = strides.indices.first(where: { strides[$0] > window[$0] }) {
+      throw .badArgument(
+        "occlusion's stride of \(strides[axis]) leaves pixels out between windows of \(window[axis]): it must be at most "
+          + "that")
     }
   }
 }

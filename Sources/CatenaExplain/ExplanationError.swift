@@ -20,6 +20,14 @@ public enum ExplanationError: Error, CustomStringConvertible {
   /// The device.
   case compute(ComputeError)
 
+  /// Whether another method may do: the network has something that this one cannot go through, or lacks what it needs.
+  var isOfMethodAlone: Bool {
+    switch self {
+    case .unsupportedMethod, .unsuitableNetwork: true
+    default: false
+    }
+  }
+
   /// What was wrong, where, and what to do.
   public var description: String {
     switch self {

@@ -76,12 +76,21 @@ public struct ExplanationSummary: Sendable, Codable {
     /// See `Attribution.leak`.
     public var leak: Double?
   }
+  /// A method that does not suit a network.
+  public struct Skipped: Sendable, Codable {
+    /// The method's name.
+    public var method: String
+    /// Why it does not.
+    public var reason: String
+  }
   /// The form of this summary.
   public var format = "catena-explanations"
   /// Its version.
   public var formatVersion = "1.0"
   /// Per image.
   public var images: [Entry]
+  /// The methods that do not suit the network, where only those that do were asked for.
+  public var skipped: [Skipped] = []
 }
 
 /// Explains samples by several methods on one network or two, and writes pictures and numbers.
@@ -104,11 +113,14 @@ public struct ExplanationRun: Sendable {
   private let methods: [AttributionMethod]
   private let settings: AttributionSettings
   private let classNames: [String]?
+  private let skipsUnsuitable: Bool
 
   /// A run. The first network predicts the explained class.
+  /// - Parameter skipsUnsuitable: whether methods that cannot explain one of the networks are left out and named, as long
+  ///   as one can.
   public init(
     networks: [Network], inputs: ExplanationInputs, methods: [AttributionMethod], settings: AttributionSettings,
-    classNames: [String]? = nil
+    classNames: [String]? = nil, skipsUnsuitable: Bool = false
   ) {
     precondition(!networks.isEmpty && !methods.isEmpty, "something is explained by something")
     var titled = networks
@@ -121,6 +133,7 @@ public struct ExplanationRun: Sendable {
     self.methods = methods
     self.settings = settings
     self.classNames = classNames
+    self.skipsUnsuitable = skipsUnsuitable
   }
 
   /// Writes everything into `folder`, which exists.
@@ -134,19 +147,19 @@ public struct ExplanationRun: Sendable {
     var logits: [[[Float]]] = []
     for network in networks { logits.append(try await network.explainer.logits(of: inputs.tensor).rows) }
     let targets = logits[0].map { row in target ?? row.largest(in: row.indices) }
-    var attributions: [[Attribution]] = []
+    var attributions: [(method: AttributionMethod, rows: [Attribution])] = []
+    var summary = ExplanationSummary(images: [])
     for (index, method) in methods.enumerated() {
       progress("explaining", index, methods.count)
-      var row: [Attribution] = []
-      for network in networks {
-        row.append(
-          try await network.explainer.attribution(
-            of: inputs.tensor, method: method, targets: targets, settings: settings))
+      do throws(ExplanationError) {
+        attributions.append((method, try await explained(by: method, targets)))
+      } catch {
+        let isLast = index == methods.count - 1 && attributions.isEmpty
+        guard skipsUnsuitable, !isLast, error.isOfMethodAlone else { throw error }
+        summary.skipped.append(.init(method: method.rawValue, reason: "\(error)"))
       }
-      attributions.append(row)
     }
     progress("explaining", methods.count, methods.count)
-    var summary = ExplanationSummary(images: [])
     let folders = folderNames()
     for sample in inputs.names.indices {
       summary.images.append(
@@ -158,18 +171,32 @@ public struct ExplanationRun: Sendable {
     return summary
   }
 
+  /// What a method says on every network.
+  private func explained(
+    by method: AttributionMethod, _ targets: [Int]
+  ) async throws(ExplanationError) -> [Attribution] {
+    var row: [Attribution] = []
+    for network in networks {
+      row.append(
+        try await network.explainer.attribution(
+          of: inputs.tensor, method: method, targets: targets, settings: settings))
+    }
+    return row
+  }
+
   private func write(
-    _ sample: Int, folder: String, into root: String, _ attributions: [[Attribution]], _ logits: [[Float]]
+    _ sample: Int, folder: String, into root: String,
+    _ attributions: [(method: AttributionMethod, rows: [Attribution])], _ logits: [[Float]]
   ) throws -> ExplanationSummary.Entry {
     let path = "\(root)/\(folder)"
     try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     let picture = inputs.pictures[sample]
-    let target = attributions[0][0].targets[sample]
+    let target = attributions[0].rows[0].targets[sample]
     var entry = ExplanationSummary.Entry(
       image: inputs.names[sample], folder: folder, target: target,
       networks: zip(networks, logits).map { verdict($0.title, $1, target) }, maps: [])
     var rows: [(title: String, pictures: [Image])] = []
-    for (method, results) in zip(methods, attributions) {
+    for (method, results) in attributions {
       var overlays: [Image] = []
       for (network, attribution) in zip(networks, results) {
         let scores = attribution.pixelScores(of: sample)

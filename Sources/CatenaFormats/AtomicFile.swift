@@ -1,4 +1,5 @@
 import Glibc
+import Synchronization
 
 /// A file that appears under its name complete or not at all.
 ///
@@ -21,6 +22,17 @@ public struct AtomicFile: ~Copyable {
     self.path = path
     temporaryPath = name
     descriptor = opened
+  }
+
+  /// Throws where a file would take the place of one that is read, once it gets its name.
+  /// - Parameter read: files that the work reads; what is no file is left out.
+  public static func refuse(_ path: String, inPlaceOf read: [String]) throws(FileError) {
+    guard try existing(path) != nil else { return }
+    for file in read where try existing(file) != nil {
+      if try resolved(file) == resolved(path) {
+        throw FileError(.badArgument, path, "is '\(file)', which is read, and would be replaced: choose another name")
+      }
+    }
   }
 
   /// Appends `bytes`.
@@ -60,6 +72,7 @@ public struct AtomicFile: ~Copyable {
     if descriptor >= 0 { close(descriptor) }
     // After a commit there is nothing of that name any more.
     unlink(temporaryPath)
+    Unfinished.forget(temporaryPath)
   }
 }
 
@@ -118,7 +131,23 @@ public struct AtomicDirectory: ~Copyable {
     removeTree(aside)
   }
 
-  deinit { removeTree(temporaryPath) }
+  deinit {
+    removeTree(temporaryPath)
+    Unfinished.forget(temporaryPath)
+  }
+}
+
+/// What has been begun under temporary names, for a program that ends without ending its work.
+public enum Unfinished {
+  private static let names = Mutex<Set<String>>([])
+
+  /// Removes all of it.
+  public static func removeAll() {
+    for name in names.withLock({ $0 }) { removeTree(name) }
+  }
+
+  fileprivate static func note(_ name: String) { names.withLock { _ = $0.insert(name) } }
+  fileprivate static func forget(_ name: String) { names.withLock { _ = $0.remove(name) } }
 }
 
 // MARK: - Steps
@@ -139,11 +168,15 @@ private func refuseOccupied(_ path: String, replacing: Bool) throws(FileError) {
 private func makeTemporary(
   for path: String, _ make: (String) -> Int32
 ) throws(FileError) -> (name: String, result: Int32) {
+  guard !path.isEmpty else { throw FileError(.badArgument, "''", "is no name for a file or folder") }
   while true {
     let suffix = String(UInt32.random(in: 0...UInt32.max), radix: 36)
     let name = "\(path).tmp-\(suffix)"
     let result = make(name)
-    if result >= 0 { return (name, result) }
+    if result >= 0 {
+      Unfinished.note(name)
+      return (name, result)
+    }
     guard errno == EEXIST || errno == EINTR else { throw .writing(path, errno) }
   }
 }

@@ -167,6 +167,31 @@ struct RareModelTests {
     }
   }
 
+  /// A normalised factor whose units are all gone.
+  @Test func normalizationsOfNothingAreWritten() throws {
+    let model = try RareModel.normalizedBranch.model()
+    let network = try ChainNetwork(model: model, batch: 2)
+    let branch = try #require(network.sites.layers.firstIndex { $0.name == "v" })
+    let offset = network.sites.unitOffsets[branch]
+    let units = (0..<network.sites.unitCount).map { !(offset..<offset + 2).contains($0) }
+    let sliced = try network.sliced(keeping: units, blocks: [])
+    _ = try model.sliced(to: sliced.graph, from: network.graph)
+  }
+
+  /// Labels of which several may hold are no classes, and no softmax is taken of them.
+  @Test func labelsAreNoClasses() async throws {
+    var builder = ModelBuilder()
+    builder.input("x", [-1, 6])
+    builder.output("y", [-1, 5])
+    builder.constant("w", randomTensor([6, 5], seed: 2))
+    builder.node("Gemm", ["x", "w"], ["logits"])
+    builder.node("Sigmoid", ["logits"], ["y"])
+    let model = try builder.model()
+    #expect(throws: ChainError.self) { try ChainNetwork(model: model, batch: 2) }
+    let runner = try await NetworkRunner(model: model, batch: 2, backend: CPUBackend())
+    #expect(runner.givesLabels)
+  }
+
   /// Nothing is divided by units: without one there would be no number.
   @Test func divisorsHaveNoUnits() throws {
     let sites = try ChainNetwork(model: RareModel.divisor.model(), batch: 2).sites
@@ -180,9 +205,10 @@ struct RareModelTests {
     #expect(networks.allSatisfy { $0.sites == networks[0].sites })
   }
 
-  /// The samples' place is followed through attention: the perceptron behind it has units.
-  @Test func perceptronsBehindAttentionHaveUnits() throws {
-    let sites = try ChainNetwork(model: RareModel.sequenceFirst.model(), batch: 2).sites
+  /// The samples' place is followed through attention: the perceptron behind it has units, also where the file states a
+  /// batch of 1, which every axis of one element might be.
+  @Test(arguments: [-1, 1]) func perceptronsBehindAttentionHaveUnits(batch: Int) throws {
+    let sites = try ChainNetwork(model: RareModel.sequenceFirst.model(batch: batch), batch: 2).sites
     #expect(sites.layers.contains { $0.name == "hidden" && $0.count == 12 })
     #expect(sites.blocks.count == 2)
   }

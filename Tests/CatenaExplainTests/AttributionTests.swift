@@ -1,4 +1,5 @@
 import CatenaCPU
+import CatenaCompute
 import CatenaExplain
 import CatenaFormats
 import CatenaTensors
@@ -25,8 +26,8 @@ struct SampleNetwork: Sendable {
     samples = try Preprocessing.named(preprocessing).tensor(of: found)
   }
 
-  func explainer(batch: Int? = nil) throws -> Explainer {
-    try Explainer(model: model, backend: CPUBackend(), batch: batch)
+  func explainer(batch: Int? = nil, options: CompileOptions = CompileOptions()) throws -> Explainer {
+    try Explainer(model: model, backend: CPUBackend(), options: options, batch: batch)
   }
 
   func sample(_ index: Int) -> Tensor {
@@ -170,6 +171,69 @@ struct AttributionTests {
       _ = try await explainer.attribution(of: network.samples, method: .gradCAM, settings: settings)
       Issue.record("there is no such layer")
     } catch { #expect("\(error)".contains("no image-like layer 'nowhere'")) }
+    settings = AttributionSettings()
+    (settings.window, settings.strides) = ([3, 3], [3, 4])
+    do {
+      _ = try await explainer.attribution(of: network.samples, method: .occlusion, settings: settings)
+      Issue.record("pixels between windows were left out")
+    } catch { #expect("\(error)".contains("stride of 4 leaves pixels out")) }
+    settings = AttributionSettings()
+    settings.steps = 1_000_000
+    await #expect(throws: ExplanationError.self) {
+      _ = try await explainer.attribution(of: network.samples, method: .integratedGradients, settings: settings)
+    }
+  }
+
+  @Test("are left out where a network does not suit them, if all were asked for")
+  func unsuitable() async throws {
+    var builder = ModelBuilder()
+    builder.input("x", [-1, 3, 8, 8])
+    builder.output("y", [-1, 4])
+    builder.constant("w", randomTensor([6, 3, 3, 3], seed: 1))
+    builder.constant("v", randomTensor([6, 4], seed: 2))
+    builder.node("Conv", ["x", "w"], ["c"])
+    // A product of two values: no rule of DeepLIFT's or of relevance propagation's.
+    builder.node("Sigmoid", ["c"], ["s"])
+    builder.node("Mul", ["c", "s"], ["a"])
+    builder.node("GlobalAveragePool", ["a"], ["m"])
+    builder.node("Flatten", ["m"], ["f"])
+    builder.node("Gemm", ["f", "v"], ["y"])
+    let explainer = try Explainer(model: builder.model(), backend: CPUBackend())
+    let sample = Sample(name: "noise", content: .tensor(randomTensor([3, 8, 8], seed: 3)))
+    let inputs = try ExplanationInputs([sample], preprocessing: Preprocessing.named("raw"))
+    func run(_ methods: [AttributionMethod], skips: Bool) async throws -> ExplanationSummary {
+      let folder = try TemporaryFolder()
+      return try await ExplanationRun(
+        networks: [.init(title: "dense", explainer: explainer)], inputs: inputs, methods: methods,
+        settings: AttributionSettings(), skipsUnsuitable: skips
+      ).write(into: folder.path)
+    }
+    let summary = try await run([.deepLIFT, .saliency, .lrp], skips: true)
+    #expect(summary.skipped.map(\.method) == ["deep-lift", "lrp"])
+    #expect(summary.skipped.allSatisfy { $0.reason.contains("'a' (binary)") })
+    #expect(summary.images[0].maps.map(\.method) == ["saliency"])
+    await #expect(throws: ExplanationError.self) { try await run([.deepLIFT, .saliency], skips: false) }
+    await #expect(throws: ExplanationError.self) { try await run([.lrp, .deepLIFT], skips: true) }
+  }
+
+  @Test("keep to the memory limit with all programs that are kept")
+  func memory() async throws {
+    let network = try SampleNetwork.resnet8()
+    let free = try network.explainer()
+    let methods: [AttributionMethod] = [.saliency, .deepLIFT, .lrp, .guidedBackpropagation]
+    var held: [Int] = []
+    for method in methods {
+      _ = try await free.attribution(of: network.samples, method: method)
+      held.append(await free.heldBytes)
+    }
+    let limit = try #require(held.last) * 2 / 3
+    let bound = try network.explainer(options: CompileOptions(memoryLimit: limit))
+    for method in methods {
+      let found = try await bound.attribution(of: network.samples, method: method)
+      let expected = try await free.attribution(of: network.samples, method: method)
+      #expect(relativeError(found.relevance.doubles, expected.relevance.doubles) < 1e-4)
+      #expect(await bound.heldBytes <= limit)
+    }
   }
 
   @Test("leave nothing behind: two calls at once give what each gives alone")

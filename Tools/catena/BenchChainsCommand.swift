@@ -27,8 +27,8 @@ extension BenchCommand {
     @OptionGroup var device: DeviceOptions
 
     func validate() throws {
-      if regions < 1 { throw ValidationError("--regions must be at least 1") }
-      if let steps, steps < 1 { throw ValidationError("--steps must be at least 1") }
+      try checkCount(regions, "--regions")
+      try checkCount(steps, "--steps")
     }
 
     func run() async throws {

@@ -26,7 +26,7 @@ struct ThreadOption: ParsableArguments {
   var threads: Int?
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
+    try checkCount(threads, "--threads", most: 4096)
   }
 
   var backend: CPUBackend { CPUBackend(threads: threads) }
@@ -43,7 +43,7 @@ struct TimingOptions: ParsableArguments {
   @OptionGroup private var processor: ThreadOption
 
   func validate() throws {
-    if runs < 1 { throw ValidationError("--runs must be at least 1") }
+    try checkCount(runs, "--runs")
     if warmUp < 0 { throw ValidationError("--warm-up must not be negative") }
   }
 
@@ -76,7 +76,7 @@ struct WorkOptions: ParsableArguments {
   var options: CompileOptions { CompileOptions(precision: precision) }
 
   func validate() throws {
-    if batch < 1 { throw ValidationError("--batch must be at least 1") }
+    try checkCount(batch, "--batch", most: 1_000_000)
   }
 
   /// `count` samples of the shape that the network reads.
@@ -101,7 +101,7 @@ struct RegionOption: ParsableArguments {
   var regions = 1
 
   func validate() throws {
-    if regions < 1 { throw ValidationError("--regions must be at least 1") }
+    try checkCount(regions, "--regions")
   }
 }
 

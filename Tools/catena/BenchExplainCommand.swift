@@ -26,8 +26,8 @@ extension BenchCommand {
     var threads: Int?
 
     func validate() throws {
-      if runs < 1 { throw ValidationError("--runs must be at least 1") }
-      if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
+      try checkCount(runs, "--runs")
+      try checkCount(threads, "--threads", most: 4096)
     }
 
     func run() async throws {

@@ -69,8 +69,8 @@ struct ChainCommand: AsyncParsableCommand {
       throw ValidationError("give --keep (such as 5%), --agreement (such as 95%) or both")
     }
     if out == nil, !dryRun { throw ValidationError("give --out, the folder to write, or --dry-run") }
-    if let steps, steps < 1 { throw ValidationError("--steps must be at least 1") }
-    if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
+    try checkCount(steps, "--steps")
+    try checkCount(batch, "--batch", most: 1_000_000)
   }
 
   func run() async throws {

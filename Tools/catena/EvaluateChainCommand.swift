@@ -52,11 +52,11 @@ struct EvaluateChainCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Draw this many regions from the images.", valueName: "count"))
   var draw: Int?
 
-  @Option(help: "Classes of a drawn region.")
-  var classes = 2
+  @Option(help: "Classes of a drawn region; 2 by default.")
+  var classes: Int?
 
-  @Option(help: "Images of each class of a drawn region.")
-  var perClass = 10
+  @Option(help: "Images of each class of a drawn region; 10 by default.")
+  var perClass: Int?
 
   @Option(
     parsing: .upToNextOption,
@@ -93,8 +93,8 @@ struct EvaluateChainCommand: AsyncParsableCommand {
   @Option(help: "Random draws wherever something is chosen at random.")
   var draws: Int?
 
-  @Option(help: "Further seeds and sets of samples, for stability.")
-  var repeats = 2
+  @Option(help: "Further seeds and sets of samples, for stability; 2 by default.")
+  var repeats: Int?
 
   @Option(help: "Seed of everything random.")
   var seed: UInt64 = 0
@@ -124,8 +124,17 @@ struct EvaluateChainCommand: AsyncParsableCommand {
       ("draw", draw), ("classes", classes), ("per-class", perClass), ("draws", draws), ("steps", steps),
       ("repeats", repeats),
     ] {
-      if let count, count < 1 { throw ValidationError("--\(name) must be at least 1") }
+      try checkCount(count, "--\(name)")
     }
+    if !(-1_000_000...1_000_000).contains(labelOffset) { throw ValidationError("--label-offset is out of range") }
+    if draw == nil, classes != nil || perClass != nil {
+      throw ValidationError("--classes and --per-class belong to --draw")
+    }
+    let chosen = analyses?.analyses ?? ChainAnalysis.allCases
+    if repeats != nil, !chosen.contains(.stability) {
+      throw ValidationError("--repeats belongs to --analyses stability")
+    }
+    if unseen != nil, !chosen.contains(.unseen) { throw ValidationError("--unseen belongs to --analyses unseen") }
   }
 
   func run() async throws {
@@ -137,7 +146,7 @@ struct EvaluateChainCommand: AsyncParsableCommand {
     var settings = EvaluationSettings()
     if let analyses { settings.analyses = analyses.analyses }
     if let draws { settings.draws = draws }
-    settings.otherSeeds = repeats
+    if let repeats { settings.otherSeeds = repeats }
     settings.seed = seed
     let source = try ONNXModel(contentsOf: model)
     let regions = try regionSource(for: source, settings)
@@ -149,7 +158,7 @@ struct EvaluateChainCommand: AsyncParsableCommand {
       model: source, backend: engine.backend, options: engine.compileOptions, settings: settings)
     let records = try await records(of: evaluation, regions, source, engine)
     let report = ChainReport(records: records)
-    if let csv { try write(report, to: csv) }
+    // First what no disk can refuse.
     if json {
       try Output.json(
         EvaluationDocument(
@@ -159,6 +168,12 @@ struct EvaluateChainCommand: AsyncParsableCommand {
           tables: report.tables + report.details))
     } else {
       try Output.line(report.tables.map(\.text).joined(separator: "\n\n"))
+    }
+    if let csv { try write(report, to: csv) }
+    let missed = records.count { ($0.binary?.agreement ?? 1) < (agreement?.value ?? 0) }
+    if missed > 0 {
+      Output.note("\(missed) of \(records.count) chains agree on less than was asked for")
+      throw ExitStatus.notMet
     }
   }
 
@@ -185,7 +200,7 @@ struct EvaluateChainCommand: AsyncParsableCommand {
       preprocessing: try Preprocessing.named(preprocess), inputShape: sampleShape(of: source))
     result.seed = seed
     if !settings.analyses.contains(.unseen) { (result.unseenLimit, result.controlLimit) = (0, 0) }
-    result.otherCount = settings.analyses.contains(.stability) ? repeats : 0
+    result.otherCount = settings.analyses.contains(.stability) ? settings.otherSeeds : 0
     return result
   }
 
@@ -195,7 +210,7 @@ struct EvaluateChainCommand: AsyncParsableCommand {
     var work: [Work] = try chains.map { folder in
       .chain(try ChainVerifier(folder: folder, model: model, backend: engine.backend).read())
     }
-    if let draw { work = try source.drawn(draw, classes: classes, perClass: perClass).map { .region($0) } }
+    if let draw { work = try source.drawn(draw, classes: classes ?? 2, perClass: perClass ?? 10).map { .region($0) } }
     if let regions { work = try NamedRegion.read(regions, list: list).map { .region($0) } }
     let line = EvaluationLine(regions: work.count)
     var records: [RegionRecord] = []

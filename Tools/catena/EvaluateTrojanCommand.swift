@@ -97,11 +97,18 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
   var json = false
 
   func validate() throws {
-    if count < 1 { throw ValidationError("--count must be at least 1") }
-    if let augmentations, augmentations < 1 { throw ValidationError("--augmentations must be at least 1") }
+    try checkCount(count, "--count")
+    try checkCount(augmentations, "--augmentations")
     if !exactRatios.isEmpty { try RatioOptions.check(exactRatios, "--exact-ratios") }
     if overwrite, out == nil { throw ValidationError("--overwrite belongs to --out") }
     if target < 0 { throw ValidationError("--target counts classes from 0") }
+    for (name, value) in [("--top", top), ("--left", left)] {
+      if let value, !(0..<1 << 20).contains(value) { throw ValidationError("\(name) counts pixels from 0") }
+    }
+    if Set(traces.solvers).count != traces.solvers.count { throw ValidationError("--traces names a solver twice") }
+    if traces.solvers == [.fast], blocks != nil || !exactRatios.isEmpty {
+      throw ValidationError("--blocks and --exact-ratios belong to traces by the exact solver")
+    }
   }
 
   func run() async throws {
@@ -119,7 +126,10 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
       left: left)
     // Found out before the work, not after it.
     if let csv { try Output.makeFolder(csv) }
-    if let out { try Output.refuseExisting(out, overwrite: overwrite) }
+    if let out {
+      let read = [model, trigger, samples.preprocess] + (control.map { [$0] } ?? []) + samples.paths
+      try Output.refuseExisting(out, overwrite: overwrite, keeping: read + ratios.ratios + exactRatios)
+    }
     let engine = try device.openEngine()
     Output.note(engine.description)
     let explainer: @Sendable (ONNXModel) throws -> Explainer = { model in
@@ -212,11 +222,11 @@ struct EvaluateTrojanCommand: AsyncParsableCommand {
   }
 
   private func report(_ result: TrojanResult) throws {
-    if let csv {
-      try Output.makeFolder(csv)
-      for table in result.tables { try AtomicFile.write(Array(table.csv.utf8), to: "\(csv)/\(table.name).csv") }
-    }
+    // First what no disk can refuse.
     if json { try Output.json(result) } else { try Output.line(result.tables.map(\.text).joined(separator: "\n\n")) }
+    guard let csv else { return }
+    try Output.makeFolder(csv)
+    for table in result.tables { try AtomicFile.write(Array(table.csv.utf8), to: "\(csv)/\(table.name).csv") }
   }
 }
 

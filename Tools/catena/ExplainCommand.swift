@@ -32,7 +32,8 @@ struct ExplainCommand: AsyncParsableCommand {
   @OptionGroup var samples: SampleOptions
 
   @Option(
-    help: ArgumentHelp("Methods from the list above, joined by commas, or 'all'.", valueName: "names"),
+    help: ArgumentHelp(
+      "Methods from the list above, joined by commas, or 'all' that suit the network.", valueName: "names"),
     transform: MethodList.init(parsing:))
   var method = MethodList(methods: [.saliency])
 
@@ -68,7 +69,7 @@ struct ExplainCommand: AsyncParsableCommand {
   }
 
   func validate() throws {
-    if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
+    try checkCount(batch, "--batch", most: 1_000_000)
     if let target, target < 0 { throw ValidationError("--target counts classes from 0") }
   }
 
@@ -88,14 +89,18 @@ struct ExplainCommand: AsyncParsableCommand {
     let folder = directory.temporaryPath
     let line = ProgressLine()
     let summary = try await device.withEngine { engine in
+      var options = engine.compileOptions
+      if other != nil { options.memoryLimit = options.memoryLimit.map { $0 / 2 } }
+      let each = options
       func explainer(_ model: ONNXModel) throws -> Explainer {
-        try Explainer(model: model, backend: engine.backend, options: engine.compileOptions, batch: batch)
+        try Explainer(model: model, backend: engine.backend, options: each, batch: batch)
       }
       var networks = [ExplanationRun.Network(title: title(of: model), explainer: try explainer(network))]
       if let other, let with { networks.append(.init(title: title(of: with), explainer: try explainer(other))) }
       let settings = try arguments.settings(preprocessing, sampleShape: networks[0].explainer.sampleShape)
       let run = ExplanationRun(
-        networks: networks, inputs: inputs, methods: method.methods, settings: settings, classNames: names)
+        networks: networks, inputs: inputs, methods: method.methods, settings: settings, classNames: names,
+        skipsUnsuitable: method.isAll)
       return try await run.write(into: folder, target: target) { stage, completed, total in
         line.show(stage, completed, of: total)
       }
@@ -112,6 +117,9 @@ struct ExplainCommand: AsyncParsableCommand {
   }
 
   private func report(_ summary: ExplanationSummary) throws {
+    for skipped in summary.skipped {
+      try Output.line("\(skipped.method) was left out: \(skipped.reason.prefix { $0 != "\n" })")
+    }
     for image in summary.images {
       let shares = image.networks.map { entry in
         "\(entry.network) says \(entry.predictedName ?? "class \(entry.predicted)") \(Output.percent(entry.probability))"
@@ -167,7 +175,7 @@ struct MethodOptions: ParsableArguments {
       ("--segments", segments), ("--perturbations", perturbations), ("--masks", masks),
     ]
     for (name, value) in counts {
-      if let value, value < 1 { throw ValidationError("\(name) must be at least 1") }
+      try checkCount(value, name)
     }
     if let noise, !(noise >= 0 && noise.isFinite) { throw ValidationError("--noise must be 0 or more") }
   }
@@ -224,6 +232,8 @@ extension Preprocessing {
 /// Methods as the command line names them.
 struct MethodList {
   var methods: [AttributionMethod]
+  /// Whether all were asked for, and none by its name.
+  private(set) var isAll = false
 
   init(methods: [AttributionMethod]) { self.methods = methods }
 
@@ -231,6 +241,7 @@ struct MethodList {
   init(parsing argument: String) throws {
     if argument.lowercased() == "all" {
       methods = AttributionMethod.allCases
+      isAll = true
       return
     }
     methods = []

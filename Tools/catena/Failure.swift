@@ -19,12 +19,15 @@ func reportingFailures(
   of model: String? = nil, _ work: @escaping @Sendable () async throws -> Void
 ) async throws {
   let task = Task { try await work() }
-  let interrupts = [SIGINT, SIGTERM].map { number in
+  let interrupts = [SIGINT, SIGTERM, SIGHUP].map { number in
     signal(number, SIG_IGN)
     let source = DispatchSource.makeSignalSource(signal: number, queue: .global())
     source.setEventHandler {
       // The second time the user means it.
-      if task.isCancelled { exit(ExitStatus.stopped.rawValue) }
+      if task.isCancelled {
+        Unfinished.removeAll()
+        exit(ExitStatus.stopped.rawValue)
+      }
       Output.note("\nstopping after the step in progress; once more to stop at once")
       task.cancel()
     }

@@ -21,6 +21,12 @@ enum Output {
       "cannot be written: \(String(cString: strerror(code)))")
   }
 
+  /// Says where a file of names is not the network's: one line too many or too few shifts all of them.
+  static func noteLabels(_ names: [String]?, classes: Int) {
+    guard let names, names.count != classes else { return }
+    note("there are \(names.count) names for \(classes) classes: they may be another network's, or shifted")
+  }
+
   /// Writes a line to standard error. There is nowhere to say that this failed.
   static func note(_ text: String) { show(text + "\n") }
 

@@ -32,8 +32,8 @@ struct RunCommand: AsyncParsableCommand {
   var json = false
 
   func validate() throws {
-    if top < 1 { throw ValidationError("--top must be at least 1") }
-    if batch < 1 { throw ValidationError("--batch must be at least 1") }
+    try checkCount(top, "--top")
+    try checkCount(batch, "--batch", most: 1_000_000)
   }
 
   func run() async throws {
@@ -45,17 +45,20 @@ struct RunCommand: AsyncParsableCommand {
     let network = try ONNXModel(contentsOf: model)
     let names = try labels.map { try Labels.read($0) }
     let region = try samples.region(named: "images", for: network)
-    let logits = try await device.withEngine { engine in
+    let (logits, givesLabels) = try await device.withEngine { engine in
       let runner = try await NetworkRunner(
         model: network, batch: min(batch, region.count), backend: engine.backend, options: engine.compileOptions)
-      return try await runner.logits(of: region)
+      return (try await runner.logits(of: region), runner.givesLabels)
     }
     if let place = logits.firstIndex(where: { !$0.allSatisfy(\.isFinite) }) {
       throw FileError(
         .unsuitable, model,
         "gives NaN or infinite logits for \(region.sampleNames[place]): look at its weights and at --preprocess")
     }
-    let predictions = zip(region.sampleNames, logits).map { Prediction(image: $0, logits: $1, top: top, names: names) }
+    Output.noteLabels(names, classes: logits.first?.count ?? 0)
+    let predictions = zip(region.sampleNames, logits).map {
+      Prediction(image: $0, logits: $1, givesLabels: givesLabels, top: top, names: names)
+    }
     if json { return try Output.json(predictions) }
     for prediction in predictions {
       let classes = prediction.classes.map { entry in
@@ -77,9 +80,9 @@ private struct Prediction: Encodable {
   var image: String
   var classes: [Entry]
 
-  init(image: String, logits: [Float], top: Int, names: [String]?) {
+  init(image: String, logits: [Float], givesLabels: Bool, top: Int, names: [String]?) {
     self.image = image
-    let probabilities = logProbabilities(logits).map { exp($0) }
+    let probabilities = givesLabels ? logits.map { Double($0) } : logProbabilities(logits).map { exp($0) }
     let order = logits.indices.sorted { logits[$0] == logits[$1] ? $0 < $1 : logits[$0] > logits[$1] }
     classes = order.prefix(top).map { index in
       let name = names.flatMap { $0.indices.contains(index) ? $0[index] : nil }

@@ -19,7 +19,10 @@ struct DeviceOptions: ParsableArguments {
   var precision: Precision = .f32
 
   func validate() throws {
-    if let threads, threads < 1 { throw ValidationError("--threads must be at least 1") }
+    try checkCount(threads, "--threads", most: 4096)
+    if device == .reference, threads != nil || precision != .f32 {
+      throw ValidationError("the reference runs on one thread in double precision: leave out --threads and --precision")
+    }
   }
 
   func openEngine() throws -> Engine {
@@ -43,6 +46,12 @@ struct DeviceOptions: ParsableArguments {
 }
 
 extension Precision: ExpressibleByArgument {}
+
+/// Throws where an option's number is below 1, or so large that nothing of its size could be.
+func checkCount(_ value: Int?, _ option: String, most: Int = 1_000_000_000) throws {
+  guard let value, !(1...most).contains(value) else { return }
+  throw ValidationError("\(option) must be at \(value < 1 ? "least 1" : "most \(most)")")
+}
 
 extension DeviceChoice: ExpressibleByArgument {
   /// Reads what `--device` takes.

@@ -65,8 +65,8 @@ struct TraceCommand: AsyncParsableCommand {
   var json = false
 
   func validate() throws {
-    if let augmentations, augmentations < 1 { throw ValidationError("--augmentations must be at least 1") }
-    if let batch, batch < 1 { throw ValidationError("--batch must be at least 1") }
+    try checkCount(augmentations, "--augmentations")
+    try checkCount(batch, "--batch", most: 1_000_000)
     if blocks != nil, solver != .exact { throw ValidationError("--blocks belongs to --solver exact") }
     if compat, let blocks, blocks != .tap { throw ValidationError("--compat cuts blocks as --blocks tap does") }
   }

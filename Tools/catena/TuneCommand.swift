@@ -35,7 +35,7 @@ struct TuneCommand: AsyncParsableCommand {
   var json = false
 
   func validate() throws {
-    if rounds < 1 { throw ValidationError("--rounds must be at least 1") }
+    try checkCount(rounds, "--rounds")
     let names = KernelFamily.tunable.map(\.rawValue)
     if let unknown = family.first(where: { !names.contains($0) }) {
       throw ValidationError("there is no family '\(unknown)' to tune; there are \(names.joined(separator: ", "))")

@@ -82,7 +82,7 @@ struct TuneRatiosCommand: AsyncParsableCommand {
     for (name, value) in [
       ("--augmentations", augmentations), ("--batch", batch), ("--probes", probes), ("--depths", depths),
     ] {
-      if let value, value < 1 { throw ValidationError("\(name) must be at least 1") }
+      try checkCount(value, name)
     }
   }
 
@@ -94,7 +94,9 @@ struct TuneRatiosCommand: AsyncParsableCommand {
   private func tune() async throws {
     var pictures = try samples.pictures()
     let source = try ONNXModel(contentsOf: model)
-    try Output.refuseExisting(out, overwrite: overwrite)
+    try Output.refuseExisting(
+      out, overwrite: overwrite,
+      keeping: [model, samples.preprocess] + (maps.trigger.map { [$0] } ?? []) + samples.paths)
     let engine = try device.openEngine()
     Output.note(engine.description)
     var preprocessing = try samples.preprocessing()

@@ -4,10 +4,16 @@ import Foundation
 /// What is known of work in progress; its key says of what.
 protocol WorkRecord: Codable {
   var key: String { get }
+  /// Whether its parts fit each other.
+  var isWhole: Bool { get }
 }
 
-extension TuningRecord: WorkRecord {}
-extension TrojanEvaluation.Record: WorkRecord {}
+extension TuningRecord: WorkRecord {
+  var isWhole: Bool { true }
+}
+extension TrojanEvaluation.Record: WorkRecord {
+  var isWhole: Bool { (columns + controls).allSatisfy(\.isWhole) }
+}
 
 /// The file beside an output that holds what is known until the output is written. The same command goes on from there.
 struct UnfinishedWork {
@@ -20,11 +26,14 @@ struct UnfinishedWork {
     if let bytes = FileManager.default.contents(atPath: path) {
       do {
         let left = try JSONDecoder().decode(Record.self, from: bytes)
-        if left.key == empty.key {
+        if left.key == empty.key, !left.isWhole {
+          Output.note("\(path) is damaged: starting again")
+        } else if left.key == empty.key {
           Output.note("going on where \(path) ends")
           return left
+        } else {
+          Output.note("\(path) is of another network, other images or settings: starting again")
         }
-        Output.note("\(path) is of another network, other images or settings: starting again")
       } catch {
         Output.note("\(path) cannot be read: starting again")
       }
@@ -62,7 +71,10 @@ extension Output {
   }
 
   /// Throws when a file exists that is not to be replaced, or cannot be.
-  static func refuseExisting(_ path: String, overwrite: Bool) throws(FileError) {
+  /// - Parameter read: what the work reads, which is never replaced.
+  static func refuseExisting(_ path: String, overwrite: Bool, keeping read: [String]) throws(FileError) {
+    if path.isEmpty { throw FileError(.badArgument, "''", "is no name for a file") }
+    try AtomicFile.refuse(path, inPlaceOf: read)
     var isFolder: ObjCBool = false
     let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)
     if exists, isFolder.boolValue { throw FileError(.exists, path, "is a folder; name a file in it") }

@@ -25,6 +25,10 @@ struct VerifyCommand: AsyncParsableCommand {
   @Flag(help: "Print JSON.")
   var json = false
 
+  func validate() throws {
+    if device.precision != .f32 { throw ValidationError("outputs are compared in f32: leave out --precision") }
+  }
+
   func run() async throws {
     let command = self
     try await reportingFailures(of: model) { try await command.verify() }
@@ -33,7 +37,9 @@ struct VerifyCommand: AsyncParsableCommand {
   private func verify() async throws {
     let source = try ONNXModel(contentsOf: model)
     let engine = try device.openEngine()
-    let result = try await ChainVerifier(folder: chain, model: source, backend: engine.backend).verify()
+    let verifier = ChainVerifier(
+      folder: chain, model: source, backend: engine.backend, options: engine.compileOptions)
+    let result = try await verifier.verify()
     if json { return try Output.json(result) }
     try Output.line(
       """

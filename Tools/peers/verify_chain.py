@@ -45,6 +45,17 @@ def check_sums(folder):
             raise SystemExit(f"{folder / name}: not the file that was written")
 
 
+def digest(model):
+    """Of the file, and behind it of the stored values that it has in other files."""
+    result = hashlib.sha256(model.read_bytes())
+    stored = onnx.load(model, load_external_data=False).graph.initializer
+    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in stored):
+        for tensor, read in zip(stored, onnx.load(model).graph.initializer):
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                result.update(numpy_helper.to_array(read).tobytes())
+    return result.hexdigest()
+
+
 def ending(model):
     """Softmax or LogSoftmax where a file's first output is one, else nothing."""
     graph = onnx.load(model).graph
@@ -163,7 +174,7 @@ def main():
     report["softDivergence"] = divergence(dense, soft)
     met &= claimed == "inf" or abs(report["softDivergence"] - claimed) <= margin * max(1, claimed)
     if arguments.source:
-        if hashlib.sha256(arguments.source.read_bytes()).hexdigest() != manifest["model"]["sha256"]:
+        if digest(arguments.source) != manifest["model"]["sha256"]:
             raise SystemExit(f"{arguments.source} is not the network that the chain was extracted from")
         scores = read_safetensors(folder / "scores.safetensors")
         report["elements"] = check_constants(model, arguments.source, manifest, {})

@@ -11,47 +11,52 @@ private struct SamplePlace: Hashable {
 extension Graph {
   /// The active values whose first axis runs over the samples (each sample a whole number of rows, in order).
   func valuesWithSamplesFirst(active: ValueSet) -> ValueSet {
-    ValueSet(samplePlaces(active: active).filter { $0.value == SamplePlace(axis: 0) }.keys)
+    ValueSet(samplePlaces(active: active).filter { $0.value.contains(SamplePlace(axis: 0)) }.keys)
   }
 
   /// Where the active values have their samples, as far as that is one axis. Attention moves it: the queries, keys and
-  /// values that one product makes are told apart by an axis in front of it, and tokens may come before samples.
-  private func samplePlaces(active: ValueSet) -> ValueMap<SamplePlace> {
+  /// values that one product makes are told apart by an axis in front of it, and tokens may come before samples. Where the
+  /// batch is 1 a reshape leaves several axes that may be it; what comes later tells.
+  private func samplePlaces(active: ValueSet) -> ValueMap<[SamplePlace]> {
     guard let first = inputs.first, shape(first).rank > 0 else { return [:] }
     let batch = shape(first)[0]
     guard batch > 0 else { return [:] }
-    var places: ValueMap<SamplePlace> = [:]
-    for input in inputs where shape(input).rank > 0 && shape(input)[0] == batch { places[input] = SamplePlace(axis: 0) }
+    var places: ValueMap<[SamplePlace]> = [:]
+    for input in inputs where shape(input).rank > 0 && shape(input)[0] == batch {
+      places[input] = [SamplePlace(axis: 0)]
+    }
     for node in nodes {
       let operands = node.inputs.filter(active.contains)
-      guard let place = operands.first.flatMap({ places[$0] }), operands.allSatisfy({ places[$0] == place }),
-        let result = samplePlace(after: node, operands: operands, place, batch: batch)
-      else { continue }
-      for output in node.outputs { places[output] = result }
+      guard let first = operands.first.flatMap({ places[$0] }) else { continue }
+      var results: [SamplePlace] = []
+      for place in first where operands.allSatisfy({ places[$0]?.contains(place) ?? false }) {
+        let found = samplePlaces(after: node, operands: operands, place, batch: batch)
+        results += found.filter { !results.contains($0) }
+      }
+      guard !results.isEmpty else { continue }
+      for output in node.outputs { places[output] = results }
     }
     return places
   }
 
-  /// Where a node puts the samples of those of its operands that depend on inputs; `nil` where it mixes them or divides
-  /// them up.
-  private func samplePlace(
+  /// Where a node may put the samples of those of its operands that depend on inputs; nowhere where it mixes them or
+  /// divides them up.
+  private func samplePlaces(
     after node: Node, operands: [ValueID], _ place: SamplePlace, batch: Int
-  ) -> SamplePlace? {
-    if case .reshape = node.operation { return reshapedPlace(node, place, batch: batch) }
-    guard let axis = sampleAxis(after: node, operands: operands, place) else { return nil }
-    return SamplePlace(axis: axis, outer: place.outer)
+  ) -> [SamplePlace] {
+    if case .reshape = node.operation { return reshapedPlaces(node, place, batch: batch) }
+    return sampleAxis(after: node, operands: operands, place).map { [SamplePlace(axis: $0, outer: place.outer)] } ?? []
   }
 
-  private func reshapedPlace(_ node: Node, _ place: SamplePlace, batch: Int) -> SamplePlace? {
+  private func reshapedPlaces(_ node: Node, _ place: SamplePlace, batch: Int) -> [SamplePlace] {
     let result = shape(node.outputs[0])
     let before = shape(node.inputs[0]).count(of: 0..<place.axis) * place.outer
-    for axis in result.dimensions.indices {
+    return result.dimensions.indices.compactMap { axis in
       let outside = result.count(of: 0..<axis)
-      guard outside > 0, before % outside == 0 else { continue }
+      guard outside > 0, before % outside == 0 else { return nil }
       let outer = before / outside
-      if result[axis] > 0, result[axis] % (outer * batch) == 0 { return SamplePlace(axis: axis, outer: outer) }
+      return result[axis] > 0 && result[axis] % (outer * batch) == 0 ? SamplePlace(axis: axis, outer: outer) : nil
     }
-    return nil
   }
 
   private func sampleAxis(after node: Node, operands: [ValueID], _ place: SamplePlace) -> Int? {

@@ -68,6 +68,11 @@ public struct ChainNetwork: Sendable {
         "the output '\(graph[output].name)' is one number per sample: a chain needs the logits of two classes or more, as "
           + "one class is certain whatever the network computes")
     }
+    guard !graph.endsInSigmoid(output) else {
+      throw ChainError.unsupportedOutput(
+        "the output '\(graph[output].name)' ends in a sigmoid: labels of which several may hold. A chain keeps the one class "
+          + "of a sample, and needs logits that a softmax is taken of")
+    }
     graph.outputs = [logits]
     return graph.pruned()
   }

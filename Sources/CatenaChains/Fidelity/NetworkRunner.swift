@@ -10,6 +10,8 @@ public final class NetworkRunner: Sendable {
   private let output: ValueID
   private let inputType: TensorType
   private let batch: Int
+  /// Whether the outputs are probabilities of labels, of which several may hold: no softmax is to be taken of them.
+  public let givesLabels: Bool
 
   /// Samples are expected with these extents behind the first axis.
   public var sampleShape: Shape { Shape(Array(inputType.shape.dimensions.dropFirst())) }
@@ -36,12 +38,14 @@ public final class NetworkRunner: Sendable {
     let logits = graph.logits(behind: first)
     let shape = graph.shape(logits)
     let isRow = shape.rank > 1 && shape[0] == batch && shape.dimensions.dropFirst().max() == shape.elementCount / batch
+    let givesLabels = graph.endsInSigmoid(first)
     graph.outputs = [isRow ? logits : first]
-    try await self.init(graph: graph.pruned(), backend: backend, options: options)
+    try await self.init(graph: graph.pruned(), backend: backend, options: options, givesLabels: givesLabels)
   }
 
   /// Compiles a graph with one input and one output that has a row per sample.
-  init(graph: Graph, backend: any Backend, options: CompileOptions) async throws {
+  init(graph: Graph, backend: any Backend, options: CompileOptions, givesLabels: Bool = false) async throws {
+    self.givesLabels = givesLabels
     input = graph.inputs[0]
     inputType = graph.type(input)
     output = graph.outputs[0]

@@ -64,11 +64,12 @@ struct OutputCheck {
   let soft: ONNXModel
   let stored: StoredRegion
   let backend: any Backend
+  let options: CompileOptions
 
   /// Checks logits and fidelity.
   /// - Returns: The largest difference of logits found, over their range.
   func check(_ manifest: ChainManifest, _ kept: KeptUnits, _ factors: SoftFactors) async throws -> Double {
-    let evaluator = try await ChainEvaluator(network: network, backend: backend, options: CompileOptions())
+    let evaluator = try await ChainEvaluator(network: network, backend: backend, options: options)
     let region = stored.region
     let dense = try await evaluator.denseLogits(of: region)
     let gated = try await evaluator.logits(
@@ -90,7 +91,7 @@ struct OutputCheck {
 
   private func logits(of model: ONNXModel) async throws -> [[Float]] {
     try await NetworkRunner(
-      graph: ChainNetwork.graph(of: model, batch: network.batch), backend: backend, options: CompileOptions()
+      graph: ChainNetwork.graph(of: model, batch: network.batch), backend: backend, options: options
     ).logits(of: stored.region)
   }
 

@@ -30,12 +30,15 @@ public struct ChainVerifier {
   let folder: String
   let model: ONNXModel
   private let backend: any Backend
+  private let options: CompileOptions
 
   /// A verifier of the chain in `folder`.
-  public init(folder: String, model: ONNXModel, backend: any Backend) {
+  /// - Parameter options: the memory limit of what runs. Outputs are compared in full precision, whatever it says.
+  public init(folder: String, model: ONNXModel, backend: any Backend, options: CompileOptions = CompileOptions()) {
     self.folder = folder
     self.model = model
     self.backend = backend
+    self.options = CompileOptions(memoryLimit: options.memoryLimit)
   }
 
   /// Verifies the chain.
@@ -66,7 +69,8 @@ public struct ChainVerifier {
     _ = try checkConstants(
       of: soft, in: ChainFile.softNetwork, from: network.graph, manifest, scores: softFactors)
     try checkSoftStructure(of: network, sliced, factors, manifest)
-    let outputs = OutputCheck(network: network, chain: chain, soft: soft, stored: region, backend: backend)
+    let outputs = OutputCheck(
+      network: network, chain: chain, soft: soft, stored: region, backend: backend, options: options)
     result.samples = region.region.count
     result.largestDifference = try await outputs.check(manifest, selection, factors)
     return result

@@ -47,6 +47,12 @@ extension NamedRegion {
           .malformed, path,
           "\(region.title(at: position)) needs either 'indices' or 'files', with at least one sample")
       }
+      guard Set(region.indices ?? []).count + Set(region.files ?? []).count == samples else {
+        throw FileError(.malformed, path, "\(region.title(at: position)) names a sample twice")
+      }
+      guard (region.classes ?? []).allSatisfy({ $0 >= 0 }), (region.indices ?? []).allSatisfy({ $0 >= 0 }) else {
+        throw FileError(.malformed, path, "\(region.title(at: position)): classes and indices count from 0")
+      }
     }
     guard !regions.isEmpty else { throw FileError(.unsuitable, path, "the list is empty") }
     return regions
@@ -58,7 +64,10 @@ extension NamedRegion {
     case .dataCorrupted(let context), .keyNotFound(_, let context), .typeMismatch(_, let context),
       .valueNotFound(_, let context):
       let place = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: "/")
-      return place.isEmpty ? context.debugDescription : "\(place): \(context.debugDescription)"
+      // The decoder's own words are of the file as a whole, those below of a number in it.
+      let deeper = (context.underlyingError as NSError?)?.userInfo["NSDebugDescription"] as? String
+      let words = deeper ?? context.debugDescription
+      return place.isEmpty ? words : "\(place): \(words)"
     @unknown default: return "\(error)"
     }
   }

@@ -32,6 +32,11 @@ public struct TrojanEvaluation: Sendable {
     /// A column of which nothing is measured yet.
     public init(name: String) { (self.name, areas, pointing, keepsPrediction) = (name, [:], [:], []) }
 
+    /// Whether everything is there for as many pictures.
+    public var isWhole: Bool {
+      (Array(areas.values.map(\.count)) + pointing.values.map(\.count)).allSatisfy { $0 == count }
+    }
+
     /// Pictures that are measured.
     public var count: Int { keepsPrediction.count }
 

@@ -26,7 +26,8 @@ public struct ONNXModel: Sendable {
     public let dimensions: [Dimension]?
   }
 
-  /// The SHA-256 of the file, in hexadecimal digits; `nil` for a model that was made or changed in memory.
+  /// The SHA-256 of the file, and behind it of the stored values that it has in other files, in the order in which it
+  /// names them, in hexadecimal digits; `nil` for a model that was made or changed in memory.
   public let sha256: String?
   /// The version of ONNX's operator set that the file imports.
   public let opset: Int
@@ -61,15 +62,16 @@ public struct ONNXModel: Sendable {
     do { proto = try Onnx_ModelProto(serializedBytes: data) } catch {
       throw .malformed("it cannot be parsed (\(error)): the file is truncated, damaged or no ONNX model")
     }
-    try self.init(proto, directory: directory, sha256: SHA256.hexDigest(of: data))
+    try self.init(proto, directory: directory, data: data)
   }
 
   /// Checks a message. Initialisers whose value is in `replacements` take it from there.
   package init(
-    _ proto: Onnx_ModelProto, directory: String?, sha256: String? = nil, replacements: [String: Tensor] = [:]
+    _ proto: Onnx_ModelProto, directory: String?, data: [UInt8]? = nil, replacements: [String: Tensor] = [:]
   ) throws(ONNXError) {
     guard proto.hasGraph else { throw .malformed("it has no graph; the file is damaged or no ONNX model") }
-    self.sha256 = sha256
+    var digest = SHA256()
+    if let data { digest.update(data) }
     opset = try Self.opset(of: proto)
     var proto = proto
     var initializers = replacements
@@ -85,7 +87,9 @@ public struct ONNXModel: Sendable {
         unusable[stored.name] = "the element type \(ElementType.onnxName(stored.dataType))"
         continue
       }
-      initializers[stored.name] = try Tensor(stored, directory: directory)
+      let tensor = try Tensor(stored, directory: directory)
+      if data != nil, stored.dataLocation == .external { tensor.withUnsafeBytes { digest.update($0) } }
+      initializers[stored.name] = tensor
       proto.graph.initializer[index].clearContents()
     }
     for sparse in proto.graph.sparseInitializer {
@@ -94,6 +98,7 @@ public struct ONNXModel: Sendable {
       }
       unusable[sparse.values.name] = "sparse storage"
     }
+    sha256 = data.map { _ in digest.hexDigest() }
     self.initializers = initializers
     unusableInitializers = unusable
     inputs = proto.graph.input.filter { !names.contains($0.name) }.map(Port.init)

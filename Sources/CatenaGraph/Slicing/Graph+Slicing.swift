@@ -56,11 +56,17 @@ extension Graph {
     let producers = producers()
     var replaced: ValueMap<ValueID> = [:]
     var kept: [Node] = []
+    // What is read inside the node of the file that makes it: readers there are parts of one operator.
+    let inner = ValueSet(
+      nodes.flatMap { node in
+        node.source == nil ? [] : node.inputs.filter { producers[$0].map { nodes[$0].source } == node.source }
+      })
     for node in nodes {
       var node = node
       // Inside one of the file's nodes an operand has no name that readers could give instead.
       if let operand = node.survivingOperand(in: self, states, zeroing), case let other = replaced[operand] ?? operand,
-        node.source == nil || producers[other].flatMap({ nodes[$0].source }) != node.source
+        node.source == nil
+          || producers[other].flatMap({ nodes[$0].source }) != node.source && !inner.contains(node.outputs[0])
       {
         replaced[node.outputs[0]] = other
         record.rewired.append(.init(from: node.outputs[0], to: other))

@@ -5,11 +5,12 @@ import TestSupport
 /// Small models in forms that exporters write now and then. They read N x 3 x 6 x 6, but for single tokens.
 enum RareModel: String, CaseIterable, Sendable {
   case softmax, logSoftmax, reshapedSoftmax, openExpand, axislessSqueeze, normalizedByCopies, sumOfThree, shapeOfSum
-  case lengthOfChannels, sharedConstant, divisor, sequenceFirst
+  case lengthOfChannels, sharedConstant, divisor, sequenceFirst, computedExpand, normalizedBranch, responses
 
-  func model() throws -> ONNXModel {
+  /// - Parameter batch: the batch that the file states; -1 for any.
+  func model(batch: Int = -1) throws -> ONNXModel {
     var builder = ModelBuilder(opset: 17)
-    builder.input("x", [-1, 3, 6, 6])
+    builder.input("x", [batch, 3, 6, 6])
     builder.output("y", [-1, 5])
     switch self {
     case .softmax, .logSoftmax, .reshapedSoftmax: try addSoftmax(&builder)
@@ -21,6 +22,9 @@ enum RareModel: String, CaseIterable, Sendable {
     case .sharedConstant: addSharedConstant(&builder)
     case .divisor: addDivisor(&builder)
     case .sequenceFirst: addAttention(&builder)
+    case .computedExpand: addComputedExpand(&builder)
+    case .normalizedBranch: addNormalizedBranch(&builder)
+    case .responses: addResponses(&builder)
     }
     return try builder.model()
   }
@@ -45,6 +49,52 @@ enum RareModel: String, CaseIterable, Sendable {
     builder.integers("target", [1, 6, 6, 6])
     builder.node("Expand", ["m", "target"], ["e"])
     builder.convolution("e", "b", 6, 8, seed: 2)
+    builder.classifier("b", "y", 8)
+  }
+
+  /// Gates of channels, spread over images as exporters write it: only the batch is read of the data, channels are stated.
+  private func addComputedExpand(_ builder: inout ModelBuilder) {
+    builder.convolution("x", "a", 3, 6, seed: 1)
+    builder.node("GlobalAveragePool", ["a"], ["m"])
+    builder.node("Shape", ["x"], ["extents"])
+    builder.integers("first", [0])
+    builder.node("Gather", ["extents", "first"], ["batch"])
+    builder.integers("rest", [6, 6, 6])
+    builder.node("Concat", ["batch", "rest"], ["target"], [.int("axis", 0)])
+    builder.node("Expand", ["m", "target"], ["e"])
+    builder.node("Mul", ["a", "e"], ["g"])
+    builder.convolution("g", "b", 6, 8, seed: 2)
+    builder.classifier("b", "y", 8)
+  }
+
+  /// A factor that is normalised first, of two units that may both go.
+  private func addNormalizedBranch(_ builder: inout ModelBuilder) {
+    builder.node("GlobalAveragePool", ["x"], ["p"])
+    builder.node("Flatten", ["p"], ["f"])
+    for (name, seed) in [("a", UInt64(1)), ("v", 2)] {
+      builder.constant("\(name)/w", randomTensor([3, 2], seed: seed))
+      builder.node("Gemm", ["f", "\(name)/w"], [name])
+    }
+    builder.constant("scale", randomTensor([2], seed: 3))
+    builder.constant("bias", randomTensor([2], seed: 4))
+    builder.node("LayerNormalization", ["v", "scale", "bias"], ["n"])
+    builder.node("Mul", ["a", "n"], ["product"])
+    builder.constant("o/w", randomTensor([2, 6], seed: 5))
+    builder.node("Gemm", ["product", "o/w"], ["o"])
+    builder.constant("c/w", randomTensor([6, 5], seed: 6))
+    builder.node("Gemm", ["o", "c/w"], ["y"])
+  }
+
+  /// Channels scaled by their lengths over the mean length, as ConvNeXt V2 does.
+  private func addResponses(_ builder: inout ModelBuilder) {
+    builder.convolution("x", "a", 3, 6, seed: 1)
+    builder.node("ReduceL2", ["a"], ["lengths"], [.ints("axes", [2, 3]), .int("keepdims", 1)])
+    builder.node("ReduceMean", ["lengths"], ["mean"], [.ints("axes", [1]), .int("keepdims", 1)])
+    builder.constant("epsilon", Tensor(scalar: Float(1e-6)))
+    builder.node("Add", ["mean", "epsilon"], ["divisor"])
+    builder.node("Div", ["lengths", "divisor"], ["shares"])
+    builder.node("Mul", ["a", "shares"], ["scaled"])
+    builder.convolution("scaled", "b", 6, 8, seed: 2)
     builder.classifier("b", "y", 8)
   }
 

@@ -40,6 +40,37 @@ struct AtomicFileTests {
     #expect(error?.path == orphan)
   }
 
+  @Test("Nothing takes the place of what is read, or has no name")
+  func places() throws {
+    let folder = try TemporaryFolder()
+    try folder.write([1], to: "network")
+    try FileManager.default.createSymbolicLink(
+      atPath: folder.file("link"), withDestinationPath: folder.file("network"))
+    let read = [folder.file("none"), folder.file("network")]
+    for name in ["network", "link", "./network"] {
+      let error = fileError { () throws(FileError) in try AtomicFile.refuse(folder.file(name), inPlaceOf: read) }
+      #expect(error?.kind == .badArgument, "\(name)")
+    }
+    try AtomicFile.refuse(folder.file("other"), inPlaceOf: read)
+    #expect(fileError { () throws(FileError) in try AtomicFile.write([1], to: "") }?.kind == .badArgument)
+    #expect(fileError { () throws(FileError) in _ = try AtomicDirectory("") }?.kind == .badArgument)
+  }
+
+  @Test("What was begun can be removed when a program ends")
+  func unfinished() async throws {
+    await #expect(processExitsWith: .success) {
+      let folder = try TemporaryFolder()
+      let output = try AtomicDirectory(folder.file("out"))
+      try AtomicFile.write([1], to: output.temporaryPath + "/a")
+      let file = try AtomicFile(folder.file("b"))
+      #expect(try folder.names.count == 2)
+      Unfinished.removeAll()
+      #expect(try folder.names == [])
+      _ = consume output
+      _ = consume file
+    }
+  }
+
   @Test("A committed folder has its files, with the permissions of any new folder")
   func commitFolder() throws {
     let folder = try TemporaryFolder()

@@ -168,6 +168,11 @@ struct ONNXHostileTests {
     }
     let model = try read(["location": "weights.bin", "offset": "16", "length": "32"])
     #expect(model.initializers["w"]?.isBitIdentical(to: tensor) == true)
+    // A network is another one with other weights, wherever they lie.
+    try (padded.dropLast() + [padded.last! ^ 1]).write(to: inner.appending(path: "weights.bin"))
+    #expect(try read(["location": "weights.bin", "offset": "16", "length": "32"]).sha256 != model.sha256)
+    try padded.write(to: inner.appending(path: "weights.bin"))
+    #expect(try read(["location": "weights.bin", "offset": "16", "length": "32"]).sha256 == model.sha256)
     // What is written has the tensor inside.
     let written = try ONNXModel(data: model.serialized())
     #expect(written.initializers["w"]?.isBitIdentical(to: tensor) == true)

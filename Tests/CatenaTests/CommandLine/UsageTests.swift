@@ -28,6 +28,9 @@ extension CommandLineTests {
         Mistake(arguments: ["--keep", "50%", "--steps", "0"], says: "--steps must be at least 1"),
         Mistake(arguments: ["--keep", "50%", "--batch", "0"], says: "--batch must be at least 1"),
         Mistake(arguments: ["--keep", "50%", "--threads", "0"], says: "--threads must be at least 1"),
+        Mistake(arguments: ["--keep", "50%", "--threads", "100000"], says: "--threads must be at most 4096"),
+        Mistake(arguments: ["--keep", "50%", "--steps", "\(Int.max)"], says: "--steps must be at most 1000000000"),
+        Mistake(arguments: ["--keep", "50%", "--device", "reference", "--threads", "2"], says: "leave out --threads"),
         Mistake(arguments: ["--keep", "50%", "--memory", "plenty"], says: "500M or 4G"),
         Mistake(arguments: ["--keep", "50%", "--sideways"], says: "--sideways"),
       ])
@@ -40,6 +43,63 @@ extension CommandLineTests {
         ].filter { !$0.isEmpty } + mistake.arguments)
       #expect(result.exitCode == 64 && !result.isSignalled, "\(result)")
       #expect(result.errors.contains(mistake.says), "\(result)")
+      #expect(try folder.names == [])
+    }
+
+    @Test("options that nothing would read are refused")
+    func unread() async throws {
+      let chain = ["evaluate", "chain", Shipped.network, "--images", Shipped.records, "--keep", "50%"]
+      let trojan = ["evaluate", "trojan", Shipped.network, Shipped.records, "--trigger", "t.npy", "--target", "1"]
+      let mistakes: [([String], String)] = [
+        (chain + ["--regions", "r.json", "--classes", "2"], "belong to --draw"),
+        (chain + ["--draw", "1", "--repeats", "3", "--analyses", "fidelity"], "belongs to --analyses stability"),
+        (chain + ["--draw", "1", "--unseen", "x", "--analyses", "fidelity"], "belongs to --analyses unseen"),
+        (trojan + ["--traces", "fast,fast"], "names a solver twice"),
+        (trojan + ["--traces", "fast", "--blocks", "tap"], "belong to traces by the exact solver"),
+        (trojan + ["--left", "\(Int.max)"], "--left counts pixels from 0"),
+        (["verify", "chain", Shipped.network, "--precision", "bf16"], "leave out --precision"),
+      ]
+      for (arguments, says) in mistakes {
+        let result = try await CatenaProgram.run(arguments)
+        #expect(result.exitCode == 64 && result.errors.contains(says), "\(arguments): \(result)")
+      }
+    }
+
+    @Test("a file that is read is not replaced, and a file without a name not begun")
+    func outputs() async throws {
+      let folder = try TemporaryFolder()
+      let network = folder.file("network.onnx")
+      try FileManager.default.copyItem(atPath: Shipped.network, toPath: network)
+      for out in [network, ""] {
+        let result = try await CatenaProgram.run([
+          "tune-ratios", network, "\(Shipped.records)#0", "--preprocess", "raw", "--out", out, "--overwrite",
+        ])
+        #expect(result.exitCode == 64, "\(result)")
+      }
+      #expect(try folder.names == ["network.onnx"])
+      #expect(FileManager.default.contentsEqual(atPath: network, andPath: Shipped.network))
+    }
+
+    @Test("regions whose chains agree on too little end in code 2, with everything printed")
+    func regionsNotMet() async throws {
+      let result = try await CatenaProgram.run([
+        "evaluate", "chain", Shipped.network, "--images", Shipped.records, "--preprocess", "raw", "--draw", "1",
+        "--per-class", "2", "--keep", "1%", "--agreement", "100%", "--steps", "2", "--analyses", "fidelity", "--json",
+      ])
+      #expect(result.exitCode == 2 && result.errors.contains("1 of 1 chains agree on less"), "\(result)")
+      #expect(try !result.json().isEmpty)
+    }
+
+    @Test("a closed terminal and a second Ctrl-C leave nothing behind", arguments: ["HUP", "INT INT"])
+    func signals(_ signals: String) async throws {
+      let folder = try TemporaryFolder()
+      let result = try await CatenaProgram.shell(
+        #"""
+        "$catena" chain "$1" "$2" --preprocess raw --keep 50% --steps 100000 --out "$3" & pid=$!
+        until ls "$3".tmp-* > /dev/null 2>&1; do sleep 0.05; done
+        sleep 0.3; for signal in \#(signals); do kill -$signal $pid; sleep 0.01; done; wait $pid
+        """#, [Shipped.network, Shipped.records, folder.file("chain")])
+      #expect(result.exitCode == 75, "\(result)")
       #expect(try folder.names == [])
     }
 

@@ -26,7 +26,7 @@ extension SlicedModelWriter {
       try editReshape(&proto, index, old, new, data)
     case (.reshape, .reshape) where proto.opType == "Squeeze": editSqueeze(&proto, oldData, data)
     case (.expand(let old), .expand(let new)) where proto.opType == "Expand" && old != new:
-      try editExpand(&proto, index, old, new)
+      editExpand(&proto, old, new, data)
     case (.resize(let old), .resize(let new)) where old.sizes != new.sizes: editResize(&proto, new)
     default: break
     }
@@ -202,11 +202,21 @@ extension SlicedModelWriter {
   }
 
   private mutating func editExpand(
-    _ proto: inout Onnx_NodeProto, _ index: Int, _ old: Shape, _ new: Shape
-  ) throws(ONNXError) {
-    // A computed target follows the shapes it is computed from; the check at the end tells whether it does.
-    guard let stated = literal(proto, 1), stated.count == new.rank, old.rank == new.rank else { return }
-    state(stated.indices.map { old[$0] == new[$0] ? stated[$0] : new[$0] }, in: &proto, 1, "shape")
+    _ proto: inout Onnx_NodeProto, _ old: Shape, _ new: Shape, _ data: Shape
+  ) {
+    guard old.rank == new.rank, old != new else { return }
+    if let stated = literal(proto, 1) {
+      let missing = new.rank - stated.count
+      let edited = stated.enumerated().map { index, extent in
+        extent == 1 || old[index + missing] == new[index + missing] ? extent : new[index + missing]
+      }
+      return edited == stated ? () : state(edited, in: &proto, 1, "shape")
+    }
+    // A computed target may follow the shapes it is computed from, or have the old extents in its parts. Where the data
+    // have an extent already, 1 leaves it to them, the batch among them.
+    let offset = new.rank - data.rank
+    let target = new.dimensions.indices.map { $0 >= offset && data[$0 - offset] == new[$0] ? 1 : new[$0] }
+    state(target, in: &proto, 1, "shape")
   }
 
   private mutating func editResize(_ proto: inout Onnx_NodeProto, _ new: Resize) {

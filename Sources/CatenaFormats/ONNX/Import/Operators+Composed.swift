@@ -38,7 +38,19 @@ extension OperatorImport {
       return try importer.emit(.unary(.not), equal, node)
     },
     reduction("ReduceL1", before: .absolute, .sum),
-    reduction("ReduceL2", squares: true, .sum, after: .squareRoot),
+    OperatorImport("ReduceL2", .floats, note: note) { importer, node throws(NodeFailure) in
+      let data = try importer.operand(node, 0)
+      let reduce = try importer.reduction(.sum, node, axesAreInput: node.opset >= 18)
+      let squares = try importer.emit(.binary(.multiply), [data, data], node, isLast: false)
+      let sum = try importer.emit(.reduce(reduce), squares, node, isLast: false)[0]
+      // The root's slope at zero is infinite, the norm's is taken as 0 there: a layer that is off has no gradient.
+      let type = importer.type(sum).elementType
+      let (zero, one) = (importer.scalar(0, type, node), importer.scalar(1, type, node))
+      let isZero = try importer.emit(.binary(.equal), [sum, zero], node, isLast: false)[0]
+      let safe = try importer.emit(.select, [isZero, one, sum], node, isLast: false)
+      let root = try importer.emit(.unary(.squareRoot), safe, node, isLast: false)[0]
+      return try importer.emit(.select, [isZero, zero, root], node)
+    },
     reduction("ReduceSumSquare", squares: true, .sum),
     reduction("ReduceLogSum", .sum, after: .logarithm),
     OperatorImport("ReduceLogSumExp", .floats, note: note) { importer, node throws(NodeFailure) in

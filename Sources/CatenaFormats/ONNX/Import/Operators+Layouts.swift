@@ -48,7 +48,12 @@ extension OperatorImport {
     OperatorImport("Expand", .anything, since: 8) { importer, node throws(NodeFailure) in
       let data = try importer.operand(node, 0)
       guard let target = try importer.knownIntegers(node, 1, "shape") else { throw .invalid("its shape is missing") }
-      return try importer.emit(.expand(ONNXLimits.shape(target.map(Int64.init))), [data], node)
+      let stated = try ONNXLimits.shape(target.map(Int64.init))
+      // The result's own shape: one operator, however the file leaves extents to the data.
+      guard let shape = importer.shape(data).broadcast(with: stated) else {
+        throw .invalid("\(importer.shape(data)) does not expand to \(stated)")
+      }
+      return try importer.emit(.expand(shape), [data], node)
     },
     OperatorImport("Tile", .anything, note: "as reshape and expand") { importer, node throws(NodeFailure) in
       let data = try importer.operand(node, 0)
