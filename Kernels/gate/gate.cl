@@ -61,16 +61,32 @@ kernel WORK_GROUP void gate_gradient_partial(
   }
 }
 
-// Second stage: sums the parts. With `gate` the data were the gate's output: divided by the gate, 0 where it is 0.
+// Second stage: sums the parts. One work-group owns LANES channels of a region; its work-items share out the parts, and
+// their sums are added in a fixed order. With `gate` the data were the gate's output: divided by the gate, 0 where that
+// is 0.
 kernel WORK_GROUP void gate_gradient_total(
-    const global float *partial, const global float *gate, global float *result, const int regions, const int channels,
-    const int parts) {
-  const int item = get_global_id(0);
-  if (item >= regions * channels) return;
-  const int channel = item % channels;
-  const int region = item / channels;
-  float sum = 0.0f;
-  for (int part = 0; part < parts; ++part) sum += partial[(region * parts + part) * channels + channel];
-  if (gate) sum = gate[item] == 0.0f ? 0.0f : sum / gate[item];
-  result[item] = sum;
+    const global float *partial, const global float *gate, global float *result, const int channels, const int parts) {
+  local floatv shares[GROUP_SIZE];
+  const int item = get_local_id(0);
+  const int blocks = divide_up(channels, LANES);
+  const int region = (int)get_group_id(0) / blocks;
+  const int channel = (int)get_group_id(0) % blocks * LANES;
+  const int lanes = min(LANES, channels - channel);
+  const global float *from = partial + region * parts * channels + channel;
+  floatv sum = (floatv)(0.0f);
+  for (int part = item; part < parts; part += GROUP_SIZE) sum += load_lanes(from + part * channels, lanes);
+  shares[item] = sum;
+  for (int half_size = GROUP_SIZE / 2; half_size > 0; half_size /= 2) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (item < half_size) shares[item] += shares[item + half_size];
+  }
+  if (item == 0) {
+    const int first = region * channels + channel;
+    sum = shares[0];
+    if (gate) {
+      const floatv divisor = load_lanes(gate + first, lanes);
+      sum = divisor == (floatv)(0.0f) ? (floatv)(0.0f) : sum / divisor;
+    }
+    store_lanes(sum, result + first, lanes);
+  }
 }

@@ -60,7 +60,7 @@ struct TuningTests {
     try await check(problem, on: OpenCLBackend(context: context()))
   }
 
-  enum Damage: CaseIterable { case altered, cutOff, otherForm, newerVersion, otherDevice, impossible }
+  enum Damage: CaseIterable { case altered, cutOff, otherForm, newerVersion, otherDevice, impossible, unevenGroup }
 
   @Test(arguments: Damage.allCases)
   func whatCannotBeUsedIsIgnoredWithOneLine(_ damage: Damage) throws {
@@ -70,6 +70,7 @@ struct TuningTests {
     case .newerVersion: kept.formatVersion = "2.0"
     case .otherDevice: kept.device[0] += "x"
     case .impossible: kept.traits = changed.with(\.lanes, 3)
+    case .unevenGroup: kept.traits = changed.with(\.groupSize, 6)
     }
     #expect(store.save(kept, .gate, device))
     let key = TuningStore.key(.gate, device)
@@ -81,7 +82,7 @@ struct TuningTests {
     case .otherForm:
       ProgramStore(folder: folder.path).save(Array("{}".utf8), key)
       file = [UInt8](try Data(contentsOf: URL(filePath: path)))
-    case .newerVersion, .otherDevice, .impossible: break
+    case .newerVersion, .otherDevice, .impossible, .unevenGroup: break
     }
     try Data(file).write(to: URL(filePath: path))
     let found = try context()

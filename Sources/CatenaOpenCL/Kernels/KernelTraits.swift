@@ -42,6 +42,8 @@ extension DeviceTraits {
     guard (1...device.largestGroup).contains(groupSize) else {
       return "a group has \(groupSize) work-items, the device allows \(device.largestGroup)"
     }
+    // What a group sums is halved until one number is left.
+    guard groupSize.nonzeroBitCount == 1 else { return "a group of \(groupSize) work-items cannot be halved" }
     return tile.flatMap { $0.problem(lanes: lanes, on: device) }
   }
 }

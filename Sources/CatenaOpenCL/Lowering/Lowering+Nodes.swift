@@ -108,6 +108,10 @@ extension Lowering {
 
   // MARK: Gates and the optimiser
 
+  /// Parts of a region, at most, whose gate gradients are summed by themselves: beyond this number all of a large device
+  /// is busy, and memory would grow with the data.
+  private static let mostGateParts = 4096
+
   private mutating func lowerGateGradient(_ node: Node, axis: Int, dividesByGate: Bool) {
     let shape = graph.shape(node.inputs[0])
     let layout = elementwiseLayout(Node(.identity, inputs: Array(node.inputs[..<2]), outputs: [node.inputs[0]]))
@@ -116,7 +120,7 @@ extension Lowering {
     let rows = kind == .channel ? geometry.rows : geometry.rows / geometry.channels
     let inner = kind == .channel ? 1 : geometry.columns
     let rowsPerRegion = rows / gate[0]
-    let parts = max(1, rowsPerRegion / traits[.gate].rowsPerPart)
+    let parts = min(Self.mostGateParts, max(1, rowsPerRegion / traits[.gate].rowsPerPart))
     let partial = addSlot(gate.elementCount * parts)
     launch(
       .gate, "gate_gradient_partial",
@@ -128,9 +132,8 @@ extension Lowering {
       .gate, "gate_gradient_total",
       [
         .read(partial), dividesByGate ? .read(slot(of: node.inputs[2], .rowMajor)) : .null,
-        .write(makeSlot(for: node.outputs[0], .rowMajor)), .integers([gate[0]]), .integers([gate[1]]),
-        .integers([parts]),
-      ], workItems: gate.elementCount)
+        .write(makeSlot(for: node.outputs[0], .rowMajor)), .integers([gate[1]]), .integers([parts]),
+      ], groups: gate[0] * dividedUp(gate[1], traits[.gate].lanes))
   }
 
   private mutating func lowerAdam(_ node: Node, _ adam: Adam) {

@@ -188,6 +188,11 @@ struct Lowering {
         operations: operations, shape: shape))
   }
 
+  /// The same with a work-group of the family's size for each of `groups`.
+  mutating func launch(_ family: KernelFamily, _ kernel: String, _ arguments: [Launch.Argument], groups: Int) {
+    launch(family, kernel, arguments, workItems: groups * traits[family].groupSize)
+  }
+
   private mutating func append(_ launch: Launch) {
     guard launch.workItems > 0 else { return }
     let staysInStep = launch.writes.contains { slot in
