@@ -123,27 +123,54 @@ kernel WORK_GROUP void instance_normalization_partial(
   squares[target] = total;
 }
 
-// Second stage: the mean of each sample's channel and the factor scale / deviation, samples x channels.
+// Second stage: the mean of each sample's channel and the factor scale / deviation, samples x channels. One work-group
+// owns LANES channels of a sample; its work-items share out the parts and are joined in a fixed order.
 kernel WORK_GROUP void instance_normalization_factors(
     const global float *part_means, const global float *part_squares, const global float *scale, global float *means,
     global float *factors, const int4 extents, const int2 parts, const float epsilon) {
-  const int item = get_global_id(0);
-  if (item >= extents.s0 * extents.s1) return;
-  const int channel = item % extents.s1;
-  const int first = item / extents.s1 * parts.s0 * extents.s1 + channel;
-  float mean = 0.0f;
-  float total = 0.0f;
-  for (int part = 0; part < parts.s0; ++part) {
-    const int begin = part * parts.s1;
-    const int count = min(parts.s1, extents.s2 - begin);
+  local floatv shared_means[GROUP_SIZE];
+  local floatv shared_totals[GROUP_SIZE];
+  local int counts[GROUP_SIZE];
+  const int item = get_local_id(0);
+  const int channels = extents.s1;
+  const int blocks = divide_up(channels, LANES);
+  const int sample = (int)get_group_id(0) / blocks;
+  const int channel = (int)get_group_id(0) % blocks * LANES;
+  const int lanes = min(LANES, channels - channel);
+  floatv mean = (floatv)(0.0f);
+  floatv total = (floatv)(0.0f);
+  int seen = 0;
+  for (int part = item; part < parts.s0; part += GROUP_SIZE) {
+    const int count = min(parts.s1, extents.s2 - part * parts.s1);
     if (count <= 0) break;
-    const float share = (float)count / (float)(begin + count);
-    const float difference = part_means[first + part * extents.s1] - mean;
+    const int first = (sample * parts.s0 + part) * channels + channel;
+    const float share = (float)count / (float)(seen + count);
+    const floatv difference = load_lanes(part_means + first, lanes) - mean;
     mean += difference * share;
-    total += part_squares[first + part * extents.s1] + difference * difference * (share * (float)begin);
+    total += load_lanes(part_squares + first, lanes) + difference * difference * (share * (float)seen);
+    seen += count;
   }
-  means[item] = mean;
-  factors[item] = scale[channel] / sqrt(total / extents.s2 + epsilon);
+  shared_means[item] = mean;
+  shared_totals[item] = total;
+  counts[item] = seen;
+  for (int half_size = GROUP_SIZE / 2; half_size > 0; half_size /= 2) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (item < half_size && counts[item + half_size] > 0) {
+      const int count = counts[item + half_size];
+      const float share = (float)count / (float)(counts[item] + count);
+      const floatv difference = shared_means[item + half_size] - shared_means[item];
+      shared_means[item] += difference * share;
+      shared_totals[item] +=
+          shared_totals[item + half_size] + difference * difference * (share * (float)counts[item]);
+      counts[item] += count;
+    }
+  }
+  if (item == 0) {
+    const int target = sample * channels + channel;
+    const floatv deviation = sqrt(shared_totals[0] / (float)extents.s2 + epsilon);
+    store_lanes(shared_means[0], means + target, lanes);
+    store_lanes(load_lanes(scale + channel, lanes) / deviation, factors + target, lanes);
+  }
 }
 
 // Local response normalisation over outer x channels x inner: a channel's window is `size` channels that begin

@@ -86,3 +86,61 @@ kernel WORK_GROUP void reduce(
   }
   result[item] = total * scale;
 }
+
+#ifdef MWG
+
+// The same where few results would leave most of a device idle: a work-group owns a part of one result's elements, which
+// lie together, and its work-items read side by side.
+kernel WORK_GROUP void reduce_by_group(
+    const global float *data, global float *result, const int kind, const float scale,
+    const int kept_rank, const int8 kept_extents, const int8 kept_strides,
+    const int count,       // elements per result
+    const int2 parts) {    // parts, elements per part
+  local float shares[GROUP_SIZE];
+  const int item = get_local_id(0);
+  const int part = (int)get_group_id(0) % parts.s0;
+  const int kept = (int)get_group_id(0) / parts.s0;
+  const global float *from = data + strided_offset(kept, kept_rank, kept_extents, kept_strides);
+  const int end = min((part + 1) * parts.s1, count);
+  floatv totals = (floatv)(reduction_start(kind));
+  int i = part * parts.s1 + item * LANES;
+  for (; i + LANES <= end; i += GROUP_SIZE * LANES)
+    totals = reduction_step_lanes(kind, totals, load_lanes(from + i, LANES));
+  float values[LANES];
+  JOIN(vstore, LANES)(totals, 0, values);
+  float total = values[0];
+#pragma unroll
+  for (int lane = 1; lane < LANES; ++lane) total = reduction_step(kind, total, values[lane]);
+  // One work-item has come upon the end.
+  for (; i < end; ++i) total = reduction_step(kind, total, from[i]);
+  shares[item] = total;
+  for (int half_size = GROUP_SIZE / 2; half_size > 0; half_size /= 2) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (item < half_size) shares[item] = reduction_step(kind, shares[item], shares[item + half_size]);
+  }
+  if (item == 0) result[get_group_id(0)] = shares[0] * scale;
+}
+
+// Rows of outer x rows x columns, which a first launch has made few: a work-group owns LANES columns.
+kernel WORK_GROUP void reduce_rows_by_group(
+    const global float *data, global float *result, const int kind, const float scale,
+    const int4 extents) {  // outer, rows, columns, 0
+  local floatv shares[GROUP_SIZE];
+  const int item = get_local_id(0);
+  const int blocks = divide_up(extents.s2, LANES);
+  const int column = (int)get_group_id(0) % blocks * LANES;
+  const int outer = (int)get_group_id(0) / blocks;
+  const int lanes = min(LANES, extents.s2 - column);
+  const global float *from = data + outer * extents.s1 * extents.s2 + column;
+  floatv total = (floatv)(reduction_start(kind));
+  for (int row = item; row < extents.s1; row += GROUP_SIZE)
+    total = reduction_step_lanes(kind, total, load_lanes(from + row * extents.s2, lanes));
+  shares[item] = total;
+  for (int half_size = GROUP_SIZE / 2; half_size > 0; half_size /= 2) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (item < half_size) shares[item] = reduction_step_lanes(kind, shares[item], shares[item + half_size]);
+  }
+  if (item == 0) store_lanes(shares[0] * scale, result + outer * extents.s2 + column, lanes);
+}
+
+#endif

@@ -64,3 +64,44 @@ kernel WORK_GROUP void softmax(
     result[index] = is_logarithm ? x - log_sum : exp(x) / sum;
   }
 }
+
+#ifdef MWG
+
+// Contiguous rows, one behind the other, where there are too few to keep a device busy: a work-group owns one row.
+kernel WORK_GROUP void softmax_by_group(
+    const global float *data, global float *result, const int is_logarithm, const int count) {
+  local float shares[GROUP_SIZE];
+  const int item = get_local_id(0);
+  const global float *from = data + (int)get_group_id(0) * count;
+  global float *to = result + (int)get_group_id(0) * count;
+  float largest = -INFINITY;
+  for (int i = item; i < count; i += GROUP_SIZE) largest = fmax(largest, from[i]);
+  shares[item] = largest;
+  for (int half_size = GROUP_SIZE / 2; half_size > 0; half_size /= 2) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (item < half_size) shares[item] = fmax(shares[item], shares[item + half_size]);
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  largest = shares[0];
+  // All have read it before it changes.
+  barrier(CLK_LOCAL_MEM_FENCE);
+
+  float sum = 0.0f;
+  for (int i = item; i < count; i += GROUP_SIZE) {
+    const float share = exp(from[i] - largest);
+    sum += share;
+    if (!is_logarithm) to[i] = share;
+  }
+  shares[item] = sum;
+  for (int half_size = GROUP_SIZE / 2; half_size > 0; half_size /= 2) {
+    barrier(CLK_LOCAL_MEM_FENCE);
+    if (item < half_size) shares[item] += shares[item + half_size];
+  }
+  barrier(CLK_LOCAL_MEM_FENCE);
+  sum = shares[0];
+  const float log_sum = log(sum);
+  // Each work-item reads what it wrote itself.
+  for (int i = item; i < count; i += GROUP_SIZE) to[i] = is_logarithm ? from[i] - largest - log_sum : to[i] / sum;
+}
+
+#endif

@@ -102,6 +102,8 @@ private let normalizationLines = """
   batchNormalization 1x3x2x4x3
   instanceNormalization 2x3x5x5
   instanceNormalization 1x4x9 epsilon0.01
+  instanceNormalization 1x3x90
+  instanceNormalization 2x21x30x30
   localResponseNormalization 2x8x5x5 size5
   localResponseNormalization 1x7x3x4 size4 alpha0.5 beta0.6 bias2
   localResponseNormalization 2x3x6 size7 alpha0.1
@@ -215,6 +217,8 @@ private let axisLines = """
   logSoftmax 5x10 axes1
   logSoftmax 2x3x4x5 axes1x3
   logSoftmax 7 axes0
+  softmax 3x67 axes1
+  logSoftmax 3x13x5 axes1x2
   reduce sum 2x16x5x7 axes2x3 keep
   reduce mean 2x16x5x7 axes2x3
   reduce mean 2x16x5x7 axes2x3 keep
@@ -226,6 +230,12 @@ private let axisLines = """
   reduce minimum 3x4x5 axes1x2 keep
   reduce product 3x4x2 axes1
   reduce sum 3x4 keep
+  reduce mean 3x5x70 axes2 keep
+  reduce sum 2x301 axes0x1
+  reduce maximum 2x331 axes1
+  reduce minimum 2x40x6 axes1
+  reduce sum 70001 axes0
+  reduce mean 5x2000x3 axes1
   reduce sum int64 3x4 axes1
   reduce mean int32 3x4 axes1
   reduce maximum int64 3x4 axes0
@@ -318,6 +328,8 @@ private let gateLines =
     4x7 regions2
     3x9x8 axis2
     4x6x3x5 axis3 regions4
+    96x7 regions2
+    1200x21 regions2
     """, "gate ", "gateGradient ", "gateGradientFromOutput ") + """
 
     adam 4x16 4x16

@@ -17,7 +17,7 @@ struct ProblemTests {
   /// Kernels in the shapes that suit GPUs, wherever the tests run.
   @Test func kernelsForGraphicsProcessorsAgreeWithTheReference() async throws {
     let backend = try Self.graphicsShaped.get()
-    for family in [ProblemFamily.convolution, .convolutionTranspose, .matrix, .gate, .pool] {
+    for family in [ProblemFamily.convolution, .convolutionTranspose, .matrix, .gate, .pool, .normalization, .axes] {
       for problem in try problems(for: family) {
         do { try await check(problem, on: backend) } catch { Issue.record("\(problem): \(error)") }
       }

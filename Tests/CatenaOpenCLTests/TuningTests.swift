@@ -86,7 +86,7 @@ struct TuningTests {
     }
     try Data(file).write(to: URL(filePath: path))
     let found = try context()
-    #expect(found.traits == KernelTraits(DeviceTraits(device)))
+    #expect(found.traits == KernelTraits(device))
     #expect(found.remarks.count == 1)
     #expect(found.remarks.first?.contains("'gate' are not used") == true)
     #expect(found.remarks.first?.contains("\n") == false)

@@ -64,7 +64,7 @@ struct TuneCommand: AsyncParsableCommand {
       throw ExitStatus.failed
     }
     Output.note("\(context.device.name) (\(backend.reason))")
-    let tuner = Tuner(OpenCLContext(context, traits: KernelTraits(context.traits.device)), rounds: rounds)
+    let tuner = Tuner(OpenCLContext(context, traits: context.traits.untuned), rounds: rounds)
     let line = ProgressLine()
     var rows: [TuningRow] = []
     var (kept, lost): ([String], [String]) = ([], [])

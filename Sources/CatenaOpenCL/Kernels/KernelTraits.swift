@@ -7,9 +7,31 @@ package struct KernelTraits: Sendable, Hashable {
   package let device: DeviceTraits
   /// The traits that tuning chose.
   package var tuned: [KernelFamily: DeviceTraits] = [:]
+  /// Work-items that keep the whole device busy; a launch with fewer leaves a part of it idle.
+  package let busyItems: Int
 
-  /// One set of traits for all families.
-  package init(_ device: DeviceTraits) { self.device = device }
+  /// One set of traits for all families, on a device with so many compute units.
+  package init(_ device: DeviceTraits, computeUnits: Int = 2) {
+    self.device = device
+    busyItems = max(computeUnits, 1) * (device.tile == nil ? 128 : 512)
+  }
+
+  /// What suits the device.
+  package init(_ device: OpenCLDevice) {
+    self.init(DeviceTraits(device), computeUnits: device.computeUnits)
+  }
+
+  /// The same without what tuning chose.
+  package var untuned: KernelTraits {
+    var result = self
+    result.tuned = [:]
+    return result
+  }
+
+  /// In how many parts of `least` elements or more `count` elements are reduced, where a part has so many work-items.
+  func parts(of count: Int, least: Int, items: Int) -> Int {
+    max(1, min(count / least, dividedUp(busyItems, max(items, 1))))
+  }
 
   /// The traits that a family is built with.
   package subscript(family: KernelFamily) -> DeviceTraits { tuned[family] ?? device }

@@ -84,7 +84,8 @@ extension Lowering {
       return
     }
     // Many parts only where there are few results: a part is worth a launch from some thousand elements on.
-    let parts = kept.count >= 256 ? 1 : min(64, max(1, gone.count / 4096))
+    let items = isReducedByGroup(kept, gone) ? kept.count * traits[.softmax].groupSize : kept.count
+    let parts = traits.parts(of: gone.count, least: 16 * traits[.softmax].rowsPerPart, items: items)
     let result = makeSlot(for: node.outputs[0], .rowMajor)
     if parts == 1 {
       self.reduce(source.slot, into: result, kind, scale: scale, kept, gone, parts: 1)
@@ -97,12 +98,19 @@ extension Lowering {
     }
   }
 
+  /// Whether a work-group shares out what becomes one result: elements that lie together, of so few results that they
+  /// would not keep the device busy.
+  private func isReducedByGroup(_ kept: StridedWalk, _ gone: StridedWalk) -> Bool {
+    traits[.softmax].tile != nil && gone.extents.count == 1 && gone.strides[0][0] == 1
+      && gone.count >= traits[.softmax].groupSize && kept.count < traits.busyItems
+  }
+
   /// Rows of contiguous columns, in parts where there are few columns.
   private mutating func reduceRows(
     _ source: SlotID, into value: ValueID, _ kind: KernelFunctions.Reduce, scale: Float, _ extents: RowReduction
   ) {
     let items = extents.outer * dividedUp(extents.columns, traits[.softmax].lanes)
-    let parts = items >= 256 ? 1 : min(64, max(1, extents.rows / traits[.softmax].rowsPerPart))
+    let parts = traits.parts(of: extents.rows, least: traits[.softmax].rowsPerPart, items: items)
     let result = makeSlot(for: value, .rowMajor)
     if parts == 1 {
       reduceRows(source, into: result, kind, scale: scale, extents, parts: 1)
@@ -110,7 +118,16 @@ extension Lowering {
       let partial = addSlot(extents.outer * parts * extents.columns)
       reduceRows(source, into: partial, kind, scale: 1, extents, parts: parts)
       let second = RowReduction(outer: extents.outer, rows: parts, columns: extents.columns)
-      reduceRows(partial, into: result, kind, scale: scale, second, parts: 1)
+      if traits[.softmax].tile != nil {
+        launch(
+          .softmax, "reduce_rows_by_group",
+          [
+            .read(partial), .write(result), .integers([Int(kind.rawValue)]), .floats([scale]),
+            .integers([second.outer, second.rows, second.columns, 0]),
+          ], groups: items)
+      } else {
+        reduceRows(partial, into: result, kind, scale: scale, second, parts: 1)
+      }
     }
   }
 
@@ -131,14 +148,25 @@ extension Lowering {
     _ source: SlotID, into result: SlotID, _ kind: KernelFunctions.Reduce, scale: Float, _ kept: StridedWalk,
     _ gone: StridedWalk, parts: Int
   ) {
+    let common: [Launch.Argument] = [
+      .read(source), .write(result), .integers([Int(kind.rawValue)]), .floats([scale]),
+      .integers([kept.extents.count]), .integers(padded(kept.extents, with: 1)),
+      .integers(padded(kept.strides[0], with: 0)),
+    ]
+    if isReducedByGroup(kept, gone) {
+      // Whole vectors, so that every part begins where the memory is aligned if the first does.
+      let lanes = traits[.softmax].lanes
+      let perPart = dividedUp(dividedUp(gone.count, parts), lanes) * lanes
+      launch(
+        .softmax, "reduce_by_group", common + [.integers([gone.count]), .integers([parts, perPart])],
+        groups: kept.count * parts)
+      return
+    }
     let rows = StridedArguments(gone)
     launch(
       .softmax, "reduce",
-      [
-        .read(source), .write(result), .integers([Int(kind.rawValue)]), .floats([scale]),
-        .integers([kept.extents.count]), .integers(padded(kept.extents, with: 1)),
-        .integers(padded(kept.strides[0], with: 0)), .integers([rows.rank]), .integers(rows.extents),
-        .integers(rows.strides[0]),
+      common + [
+        .integers([rows.rank]), .integers(rows.extents), .integers(rows.strides[0]),
         .integers([gone.extents[gone.extents.count - 1], rows.innermost[0], kept.count, gone.count]),
         .integers([parts, dividedUp(gone.count, parts)]),
       ], workItems: kept.count * parts)
@@ -148,6 +176,16 @@ extension Lowering {
     let source = computed(node.inputs[0])
     let shape = graph.shape(node.inputs[0])
     let (kept, gone) = walks(shape, source.layout, axes: axes, order: source.layout.axes(rank: shape.rank))
+    if isReducedByGroup(kept, gone) {
+      // What stays lies in front of what goes: rows lie one behind the other.
+      launch(
+        .softmax, "softmax_by_group",
+        [
+          .read(source.slot), .write(makeSlot(for: node.outputs[0], source.layout)),
+          .integers([isLogarithm ? 1 : 0]), .integers([gone.count]),
+        ], groups: kept.count)
+      return
+    }
     launch(
       .softmax, "softmax",
       [

@@ -16,7 +16,7 @@ extension Lowering {
     let factors = addSlot(samples * channels)
     let step = strides[1] == 1 ? traits[.normalize].step : 1
     let items = samples * dividedUp(channels, step)
-    let parts = items >= 256 ? 1 : min(64, max(1, positions / traits[.normalize].rowsPerPart))
+    let parts = traits.parts(of: positions, least: traits[.normalize].rowsPerPart, items: items)
     let extents = Launch.Argument.integers([samples, channels, positions, 0])
     let partition = Launch.Argument.integers([parts, dividedUp(positions, parts)])
     let partial = (means: addSlot(samples * parts * channels), squares: addSlot(samples * parts * channels))
@@ -31,7 +31,7 @@ extension Lowering {
       [
         .read(partial.means), .read(partial.squares), .read(slot(of: node.inputs[1], .rowMajor)), .write(means),
         .write(factors), extents, partition, .floats([epsilon]),
-      ], workItems: samples * channels)
+      ], groups: samples * dividedUp(channels, traits[.normalize].lanes))
     let (kind, geometry) = Self.channelGeometry(of: 1, shape, data.layout)
     let bias = slot(of: node.inputs[2], .rowMajor)
     var chain = EpilogueChain(root: node.inputs[0], layout: data.layout, geometry: geometry)

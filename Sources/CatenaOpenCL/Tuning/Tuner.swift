@@ -37,7 +37,7 @@ package struct Tuner: Sendable {
   private static let leastGain = 0.97
 
   private let context: OpenCLContext
-  private let own: DeviceTraits
+  private let own: KernelTraits
   /// Rounds of timing, in each of which the device's own shapes and the candidate take turns.
   private let rounds: Int
   private let samples: Int
@@ -48,7 +48,7 @@ package struct Tuner: Sendable {
   ///   - samples: the size of the problems that are timed; by default what keeps a device of that kind busy.
   package init(_ context: OpenCLContext, rounds: Int = 5, samples: Int? = nil) {
     self.context = context
-    own = context.traits.device
+    own = context.traits.untuned
     self.rounds = rounds
     self.samples = samples ?? (context.device.kind == .cpu ? 1 : 16)
   }
@@ -60,9 +60,9 @@ package struct Tuner: Sendable {
     _ family: KernelFamily, candidates: [DeviceTraits]? = nil, tried: (Trial) -> Void = { _ in }
   ) async throws(ComputeError) -> Finding {
     let candidates = candidates ?? TuningCandidates.traits(family, on: context.device)
-    var plain = KernelTraits(own)
+    var plain = own
     // The kernels without tiles are the ones that everything else is compared with.
-    plain.tuned[family] = own.with(\.tile, nil)
+    plain.tuned[family] = own.device.with(\.tile, nil)
     var checks: [(problem: Problem, expected: [Tensor])] = []
     for line in TuningCandidates.checks(family) {
       let problem = try Self.problem(line)
@@ -105,7 +105,7 @@ package struct Tuner: Sendable {
     _ traits: DeviceTraits, _ family: KernelFamily, _ checks: [(problem: Problem, expected: [Tensor])],
     _ timings: [Problem]
   ) async throws(ComputeError) -> Verdict {
-    var shapes = KernelTraits(own)
+    var shapes = own
     shapes.tuned[family] = traits
     do throws(ComputeError) {
       var largest = 0.0
@@ -168,7 +168,7 @@ package struct Tuner: Sendable {
   private func logarithmOfTime(
     _ problem: Problem, _ traits: KernelTraits, _ family: KernelFamily
   ) async throws(ComputeError) -> Double {
-    let both = [try await filled(problem, KernelTraits(own)), try await filled(problem, traits)]
+    let both = [try await filled(problem, own), try await filled(problem, traits)]
     var least = [Double.infinity, Double.infinity]
     for _ in 0..<rounds {
       for (index, executable) in both.enumerated() {

@@ -43,7 +43,7 @@ package struct TuningStore: Sendable {
 
   /// The traits of the device with those that were tuned for it, and a line for everything that could not be used.
   package func traits(of device: OpenCLDevice) -> (KernelTraits, remarks: [String]) {
-    var traits = KernelTraits(DeviceTraits(device))
+    var traits = KernelTraits(device)
     var remarks: [String] = []
     guard let store else { return (traits, remarks) }
     for family in KernelFamily.tunable {
