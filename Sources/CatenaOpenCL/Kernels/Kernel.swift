@@ -1,11 +1,11 @@
 import COpenCL
 import CatenaCompute
 
-/// One launch that is ready to be enqueued: a kernel object of its own with all arguments set.
+/// A launch that is ready to be enqueued, once or several times: a kernel object of its own with all arguments set.
 final class PreparedLaunch {
   let name: String
   private let kernel: cl_kernel
-  private let globalSize: Int
+  private var globalSize: Int
   private let groupSize: Int
   private let device: String
 
@@ -17,16 +17,26 @@ final class PreparedLaunch {
     self.name = name
     self.groupSize = groupSize
     self.device = device
-    globalSize = (max(workItems, 1) + groupSize - 1) / groupSize * groupSize
+    globalSize = Self.wholeGroups(workItems, groupSize)
     kernel = try created("clCreateKernel", device: device, detail: "\(name) in \(program.name)") {
       clCreateKernel(program.program, name, $0)
     }
-    for (index, argument) in arguments.enumerated() {
-      try check(
-        argument.set(index: cl_uint(index), of: kernel), "clSetKernelArg", device: device,
-        detail: "argument \(index) of \(name)")
-    }
+    for (index, argument) in arguments.enumerated() { try set(argument, at: index) }
   }
+
+  private static func wholeGroups(_ workItems: Int, _ groupSize: Int) -> Int {
+    (max(workItems, 1) + groupSize - 1) / groupSize * groupSize
+  }
+
+  /// Changes an argument for the times to come; what has been enqueued keeps its own.
+  func set(_ argument: KernelArgument, at index: Int) throws(ComputeError) {
+    try check(
+      argument.set(index: cl_uint(index), of: kernel), "clSetKernelArg", device: device,
+      detail: "argument \(index) of \(name)")
+  }
+
+  /// Changes the number of work-items for the times to come, which is rounded up to whole groups.
+  func set(workItems: Int) { globalSize = Self.wholeGroups(workItems, groupSize) }
 
   deinit { clReleaseKernel(kernel) }
 

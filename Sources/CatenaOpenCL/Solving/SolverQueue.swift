@@ -42,17 +42,29 @@ struct SolverQueue {
   /// Enqueues a kernel with a work-item for each of `items`.
   func launch(_ kernel: String, _ arguments: [KernelArgument], items: Int) throws(ComputeError) {
     guard items > 0 else { return }
-    let prepared = try queue.settling { () throws(ComputeError) in
-      try PreparedLaunch(
-        kernel, in: program, arguments: arguments, workItems: items, groupSize: groupSize, device: context.device.name)
-    }
-    try queue.enqueue(prepared)
+    try enqueue(prepare(kernel, arguments, items: items))
   }
 
   /// Enqueues a kernel with a work-group for each of `groups`.
   func launch(_ kernel: String, _ arguments: [KernelArgument], groups: Int) throws(ComputeError) {
     try launch(kernel, arguments, items: groups * groupSize)
   }
+
+  /// A kernel with a work-item for each of `items`, to be enqueued many times.
+  func prepare(_ kernel: String, _ arguments: [KernelArgument], items: Int) throws(ComputeError) -> PreparedLaunch {
+    try queue.settling { () throws(ComputeError) in
+      try PreparedLaunch(
+        kernel, in: program, arguments: arguments, workItems: items, groupSize: groupSize, device: context.device.name)
+    }
+  }
+
+  /// A kernel with a work-group for each of `groups`, to be enqueued many times.
+  func prepare(_ kernel: String, _ arguments: [KernelArgument], groups: Int) throws(ComputeError) -> PreparedLaunch {
+    try prepare(kernel, arguments, items: groups * groupSize)
+  }
+
+  /// Enqueues what was prepared.
+  func enqueue(_ launch: PreparedLaunch) throws(ComputeError) { try queue.enqueue(launch) }
 
   func write<Number: BitwiseCopyable>(_ numbers: [Number], to target: SolverMemory) throws(ComputeError) {
     try queue.write(numbers, to: target.memory)
