@@ -22,13 +22,15 @@ inline double block_score(
   return score;
 }
 
-// Begins with the group's inverse Hessian in every row; one work-item owns one element.
-kernel WORK_GROUP void eliminate_begin(const global double *inverse, global double *matrices, const int2 extents) {
-  // extents: rows, columns
+// Begins with the inverse Hessian of a group of the convolution in every row; one work-item owns one element.
+kernel WORK_GROUP void eliminate_begin(
+    const global double *inverses, global double *matrices,
+    const int2 extents, // rows, columns
+    const int group) {
   const int count = extents.s1 * extents.s1;
   const int item = get_global_id(0);
   if (item >= count) return;
-  const double value = inverse[item];
+  const double value = inverses[(size_t)group * count + item];
   for (int row = 0; row < extents.s0; ++row) matrices[(size_t)row * count + item] = value;
 }
 

@@ -45,7 +45,6 @@ extension OpenCLLayerSolver {
         items: min(perLaunch, count - first))
       try queue.finish()
     }
-    let inverses = try queue.read(layer.groups * layer.columns * layer.columns, of: 0.0, from: products)
     var result = dense
     var loss = 0.0
     for group in 0..<layer.groups {
@@ -55,11 +54,9 @@ extension OpenCLLayerSolver {
       for column in hessian.dead[group] {
         for row in rows.indices { rows[row][column] = 0 }
       }
-      let size = layer.columns * layer.columns
       let perChunk = Self.rowsPerChunk(layer, in: queue.context)
       let elimination = try Elimination(
-        queue, layer, block: method.blockColumns(of: layer),
-        inverse: Array(inverses[group * size..<(group + 1) * size]),
+        queue, layer, block: method.blockColumns(of: layer), inverses: products, group: group,
         rowsPerChunk: perChunk, launchOperations: min(Self.launchOperations, perChunk * Self.rowOperations))
       let trajectories = try elimination.trajectories(of: rows)
       let counts = trajectories.spend(Int((Double(layer.rows * method.steps(of: layer)) * sparsity).rounded(.up)))
@@ -101,24 +98,28 @@ private struct Trajectories {
 private struct Elimination {
   private let queue: SolverQueue
   private let layer: LayerGeometry
-  private let inverse, matrices, weights, scratch, removed, order, losses, counts, failures: SolverMemory
+  /// The inverse Hessians of all groups.
+  private let inverses: SolverMemory
+  private let group: Int
+  private let matrices, weights, scratch, removed, order, losses, counts, failures: SolverMemory
   private let chunk: Int
   private let stepsPerLaunch: Int
   /// Columns that are removed at once, and removals that empty a row.
   private let block, steps: Int
 
   init(
-    _ queue: SolverQueue, _ layer: LayerGeometry, block: Int, inverse values: [Double], rowsPerChunk: Int,
+    _ queue: SolverQueue, _ layer: LayerGeometry, block: Int, inverses: SolverMemory, group: Int, rowsPerChunk: Int,
     launchOperations: Int
   ) throws(ComputeError) {
     self.queue = queue
     self.layer = layer
+    self.inverses = inverses
+    self.group = group
     self.block = block
     chunk = rowsPerChunk
     let columns = layer.columns
     steps = columns / block
     stepsPerLaunch = max(1, launchOperations / (chunk * block * columns * columns))
-    inverse = try queue.numbers(columns * columns)
     matrices = try queue.numbers(chunk * columns * columns)
     weights = try queue.numbers(chunk * columns)
     scratch = try queue.numbers(chunk * columns * (block + 2))
@@ -127,7 +128,6 @@ private struct Elimination {
     losses = try queue.numbers(chunk * steps)
     counts = try queue.bytes(chunk * 4)
     failures = try queue.bytes(4)
-    try queue.write(values, to: inverse)
     try queue.write([Int32(0)], to: failures)
   }
 
@@ -174,7 +174,7 @@ private struct Elimination {
     try queue.write(Array(rows.joined()), to: weights)
     try queue.write([Int32](repeating: 0, count: rows.count * steps), to: removed)
     try queue.launch(
-      "eliminate_begin", [inverse.argument, matrices.argument, integers(rows.count, layer.columns)],
+      "eliminate_begin", [inverses.argument, matrices.argument, integers(rows.count, layer.columns), integers(group)],
       items: layer.columns * layer.columns)
   }
 

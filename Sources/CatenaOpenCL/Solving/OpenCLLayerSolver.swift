@@ -38,7 +38,7 @@ actor OpenCLLayerSolver: LayerSolver {
       positionsPerChunk * positionBytes + inputBytes,
       method.isExact ? Self.exactBytes(method, layer, in: context) : Self.fastBytes(layer))
     let sums = try queue.numbers(count)
-    try queue.writeNumbers([Double](repeating: 0, count: count), to: sums)
+    try queue.clear(sums, count: count)
     patches = try queue.bytes(positionsPerChunk * positionBytes)
     self.sums = sums
     self.queue = queue

@@ -66,6 +66,17 @@ struct SolverQueue {
   /// Enqueues what was prepared.
   func enqueue(_ launch: PreparedLaunch) throws(ComputeError) { try queue.enqueue(launch) }
 
+  /// Sets numbers of the build's precision to zero.
+  func clear(_ target: SolverMemory, count: Int) throws(ComputeError) {
+    guard count > 0 else { return }
+    let traits = context.traits[.movement]
+    try queue.enqueue(
+      PreparedLaunch(
+        "fill_\(numberBytes)", in: context.program(.movement),
+        arguments: [target.argument, .integers([Int32(count)]), integers(0, 0)],
+        workItems: dividedUp(count, traits.run), groupSize: traits.groupSize, device: context.device.name))
+  }
+
   func write<Number: BitwiseCopyable>(_ numbers: [Number], to target: SolverMemory) throws(ComputeError) {
     try queue.write(numbers, to: target.memory)
   }
