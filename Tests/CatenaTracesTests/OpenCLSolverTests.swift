@@ -65,6 +65,22 @@ struct OpenCLSolverTests {
     #expect(error?.description.contains("46400 columns") == true)
   }
 
+  /// Kernels in the shapes that suit GPUs, wherever the tests run.
+  @Test("give the processor's masks and weights in the shapes for GPUs")
+  func graphicsShaped() async throws {
+    let context = try OpenCLContext(
+      DeviceUnderTest.backend.context.device, traits: KernelTraits(DeviceTraits(kind: .gpu)))
+    let backend = OpenCLSolverBackend(OpenCLBackend(context: context))
+    for test in LayerCase.all {
+      for method in [PruningMethod(.fast), PruningMethod(.exact(.kernel))] where backend.refusal(of: method) == nil {
+        let found = try await test.solved(method, sparsity: 0.6, inputs: test.parts, on: backend)
+        let expected = try await test.solved(method, sparsity: 0.6)
+        let difference = test.difference(found, expected, method)
+        #expect(difference == nil, "\(test.testDescription), \(method)")
+      }
+    }
+  }
+
   /// More columns than one block of the factorisation and than one late block of the sweep; columns without input, which
   /// are left out; fewer samples than features, which needs damping; numbers that are none.
   @Test("give the processor's results where layers are large or singular")

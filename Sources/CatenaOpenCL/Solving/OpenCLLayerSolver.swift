@@ -13,6 +13,8 @@ actor OpenCLLayerSolver: LayerSolver {
   let sums: SolverMemory
   private let patches: SolverMemory
   private let positionsPerChunk: Int
+  /// Floats from one position's window to the next one's.
+  private let patchPitch: Int
   private(set) var images = 0
 
   nonisolated var unownedExecutor: UnownedSerialExecutor { thread.asUnownedSerialExecutor() }
@@ -30,7 +32,8 @@ actor OpenCLLayerSolver: LayerSolver {
     let queue = try SolverQueue(context, isDouble: method.isExact)
     let count = layer.groups * layer.columns * layer.columns
     accumulatorBytes = count * queue.numberBytes
-    let positionBytes = layer.groups * layer.columns * 4
+    patchPitch = dividedUp(layer.columns, queue.vectorColumns) * queue.vectorColumns
+    let positionBytes = layer.groups * patchPitch * 4
     let positions = images * layer.destination[0] * layer.destination[1]
     positionsPerChunk = max(1, min(positions, Self.patchBytes / max(positionBytes, 1)))
     let inputBytes = images * layer.source[0] * layer.source[1] * layer.groups * layer.channels * 4
@@ -55,7 +58,7 @@ actor OpenCLLayerSolver: LayerSolver {
     let data = try queue.bytes(inputs.elementCount * 4)
     try queue.write(inputs.floats, to: data)
     let count = inputs.shape[0] * layer.destination[0] * layer.destination[1]
-    let blocks = dividedUp(layer.columns, 4)
+    let blocks = dividedUp(layer.columns, 4) * dividedUp(layer.columns, queue.lanes)
     for first in stride(from: 0, to: count, by: positionsPerChunk) {
       let positions = min(positionsPerChunk, count - first)
       try queue.launch(
@@ -66,12 +69,12 @@ actor OpenCLLayerSolver: LayerSolver {
           integers(
             layer.strides[0], layer.strides[1], layer.dilations[0], layer.dilations[1], layer.pads[0], layer.pads[1], 0,
             0),
-          integers(first, positions),
-        ], items: layer.groups * layer.columns * positions)
+          integers(layer.groups, first, positions, patchPitch),
+        ], items: layer.groups * positions * dividedUp(patchPitch, queue.run))
       try queue.launch(
         "hessian_add",
-        [patches.argument, sums.argument, integers(layer.groups, layer.columns, positions, 0)],
-        items: layer.groups * blocks * blocks)
+        [patches.argument, sums.argument, integers(layer.groups, layer.columns, positions, patchPitch)],
+        items: layer.groups * blocks)
     }
     try queue.finish()
   }

@@ -19,6 +19,12 @@ struct SolverQueue {
   private let queue: CommandQueue
   private let program: BuiltProgram
   private let groupSize: Int
+  /// Columns that the build's vectors have.
+  let lanes: Int
+  /// Consecutive numbers that one work-item writes where it does nothing else.
+  let run: Int
+  /// Columns that whole vectors fill, those of the build and those of four.
+  var vectorColumns: Int { max(lanes, 4) }
   /// Bytes of a number in the build's precision.
   let numberBytes: Int
 
@@ -28,6 +34,8 @@ struct SolverQueue {
     queue = try CommandQueue(context)
     program = try context.program(family)
     groupSize = context.traits[family].groupSize
+    lanes = context.traits[family].lanes
+    run = context.traits[family].run
     numberBytes = isDouble ? 8 : 4
   }
 
