@@ -29,24 +29,33 @@ inline int tile_column(int item, int vector) { return (vector * ITEMS_ACROSS + i
     _Pragma("unroll") for (int vector = 0; vector < VECTORS; ++vector) results[i * VECTORS + vector] = sums[i][vector]; \
   }
 
-// sums += the tile's product. `left` is KWG x LEFT_STRIDE, `right` KWG x NWG.
+inline void multiply_step(
+    const local floatv *left, const local floatv *right, int item, int k, floatv sums[MWI][VECTORS]) {
+  floatv factors[VECTORS];
+#pragma unroll
+  for (int vector = 0; vector < VECTORS; ++vector)
+    factors[vector] = right[(k * NWG + tile_column(item, vector)) / LANES];
+  float values[MWI];
+#pragma unroll
+  for (int i = 0; i < MWI; i += LANES)
+    JOIN(vstore, LANES)(left[(k * LEFT_STRIDE + tile_row(item, i)) / LANES], 0, values + i);
+#pragma unroll
+  for (int i = 0; i < MWI; ++i) {
+#pragma unroll
+    for (int vector = 0; vector < VECTORS; ++vector) sums[i][vector] += values[i] * factors[vector];
+  }
+}
+
+// sums += the product of the tile's first `count` steps. `left` is KWG x LEFT_STRIDE, `right` KWG x NWG. A whole tile
+// has a loop of its own, whose end is known.
 inline void multiply_tiles(
-    const local floatv *left, const local floatv *right, int item, floatv sums[MWI][VECTORS]) {
+    const local floatv *left, const local floatv *right, int item, int count, floatv sums[MWI][VECTORS]) {
+  if (count >= KWG) {
 #pragma unroll 2
-  for (int k = 0; k < KWG; ++k) {
-    floatv factors[VECTORS];
-#pragma unroll
-    for (int vector = 0; vector < VECTORS; ++vector)
-      factors[vector] = right[(k * NWG + tile_column(item, vector)) / LANES];
-    float values[MWI];
-#pragma unroll
-    for (int i = 0; i < MWI; i += LANES)
-      JOIN(vstore, LANES)(left[(k * LEFT_STRIDE + tile_row(item, i)) / LANES], 0, values + i);
-#pragma unroll
-    for (int i = 0; i < MWI; ++i) {
-#pragma unroll
-      for (int vector = 0; vector < VECTORS; ++vector) sums[i][vector] += values[i] * factors[vector];
-    }
+    for (int k = 0; k < KWG; ++k) multiply_step(left, right, item, k, sums);
+  } else {
+#pragma unroll 1
+    for (int k = 0; k < count; ++k) multiply_step(left, right, item, k, sums);
   }
 }
 

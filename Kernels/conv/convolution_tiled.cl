@@ -1,5 +1,5 @@
 // The convolution of convolution.cl as a product by tiles in local memory: output positions x (taps x input channels) x
-// output channels. The weight is packed in the same way.
+// output channels. The weight is packed as group x panel x taps x input channel x column of NWG, filled up with 0.
 //
 // Positions are taken in phases: those of one phase lie `divisor` apart along every axis and read the same taps, so a
 // work-group skips a tap that its phase does not read.
@@ -22,7 +22,6 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
   const int groups = input.s4;
   const int group_inputs = input.s3 / groups;
   const int group_outputs = output.s4 / groups;
-  const int blocks = divide_up(group_outputs, LANES);
   // The extents of one phase.
   const int depth = divide_up(output.s1, deep.s3);
   const int height = divide_up(output.s2, across.s3);
@@ -32,7 +31,8 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
   const int column_tiles = divide_up(group_outputs, NWG);
 
   int tile = get_group_id(0);
-  const int first_column = (tile % column_tiles) * NWG;
+  const int panel = tile % column_tiles;
+  const int first_column = panel * NWG;
   tile /= column_tiles;
   const int first_row = (tile % row_tiles) * MWG;
   tile /= row_tiles;
@@ -83,7 +83,12 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
                            group * group_inputs
                      : -1;
     }
+    // In vectors, which are aligned: the weight was packed into memory of its own.
+    const int factors =
+        ((group * column_tiles + panel) * taps.s0 * taps.s1 * taps.s2 + tap) * group_inputs * (NWG / LANES);
     for (int first = 0; first < group_inputs; first += KWG) {
+      // Few input channels are less than a tile has steps, and again so with every tap.
+      const int steps = min(KWG, group_inputs - first);
 #pragma unroll
       for (int j = 0; j < ROWS_PER_ITEM; ++j) {
         const int lanes = min(LANES, group_inputs - first - first_channel);
@@ -96,19 +101,10 @@ kernel TILE_WORK_GROUP void convolution_tiled(CONVOLUTION_PARAMETERS, EPILOGUE_P
         for (int lane = 0; lane < LANES; ++lane)
           left_tile[(first_channel + lane) * LEFT_STRIDE + item / ITEMS_PER_ROW + j * ROWS_PER_PASS] = values[lane];
       }
-      for (int element = item; element < KWG * NWG; element += TILE_GROUP) {
-        const int k = element / NWG;
-        const int column = first_column + element % NWG;
-        const int block = column / LANES;
-        right_tile[element] =
-            block < blocks && first + k < group_inputs
-                ? weight[(((group * blocks + block) * taps.s0 * taps.s1 * taps.s2 + tap) * group_inputs + first + k) *
-                             LANES +
-                         column % LANES]
-                : 0.0f;
-      }
+      for (int vector = item; vector < steps * (NWG / LANES); vector += TILE_GROUP)
+        right_vectors[vector] = ((const global floatv *)weight)[factors + first * (NWG / LANES) + vector];
       barrier(CLK_LOCAL_MEM_FENCE);
-      multiply_tiles(left_vectors, right_vectors, item, sums);
+      multiply_tiles(left_vectors, right_vectors, item, steps, sums);
       barrier(CLK_LOCAL_MEM_FENCE);
     }
   }

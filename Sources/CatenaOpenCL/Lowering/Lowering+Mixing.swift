@@ -77,10 +77,12 @@ extension Lowering {
         }, epilogue: epilogue)
       if isDone { return }
     }
-    let packed = packedWeight(node.inputs[1], mapping, normalization: normalization)
     let shapes = traits[.convolution]
     let runs = dividedUp(dividedUp(output.width, along[3]), shapes.pixels) * along[3]
     let perGroup = output.channels / groups
+    let tile = mapping.isDepthwise(input, output) ? nil : shapes.tile.flatMap { $0.suits(columns: perGroup) ? $0 : nil }
+    let packed = packedWeight(
+      node.inputs[1], mapping, panelColumns: tile?.columns ?? shapes.lanes, normalization: normalization)
     let variant: KernelVariant
     // Of a depthwise convolution a work-item owns all channels where work-items do not run side by side.
     let blocks = traits.device.tile == nil ? dividedUp(output.channels, shapes.lanes) : 1
@@ -89,7 +91,7 @@ extension Lowering {
       let workItems =
         rows * dividedUp(output.width, shapes.pixels) * dividedUp(output.channels, blocks * shapes.lanes)
       variant = KernelVariant(kernel: "convolution_depthwise", workItems: workItems)
-    } else if let tile = shapes.tile, tile.suits(columns: perGroup) {
+    } else if let tile {
       let phases = [input.rank - 5, input.rank - 4, input.rank - 3].map { mapping.arguments($0)[3] }
       let rows = zip(output.extents, phases).reduce(output.samples) { $0 * dividedUp($1.0, $1.1) }
       let tiles = groups * phases.reduce(1, *) * tile.count(rows: rows, columns: perGroup)
@@ -159,10 +161,11 @@ extension Lowering {
       ], workItems: outer * dividedUp(inner, traits[.elementwise].lanes))
   }
 
-  /// The weight as group x channel block x taps x input channel x lane, or as taps x channel where every channel is a
-  /// group.
+  /// The weight as group x panel of channels x taps x input channel x channel of the panel, or as taps x channel where
+  /// every channel is a group.
   private mutating func packedWeight(
-    _ weight: ValueID, _ mapping: ConvolutionMapping, normalization: (node: Int, factors: SlotID, summands: SlotID)?
+    _ weight: ValueID, _ mapping: ConvolutionMapping, panelColumns: Int,
+    normalization: (node: Int, factors: SlotID, summands: SlotID)?
   ) -> SlotID {
     let groups = mapping.convolution.groups
     let key = PackedWeight(
@@ -189,26 +192,26 @@ extension Lowering {
       return lowering.panels(
         of: source, extents: [groups, taps, inputs, outputs],
         strides: [outer * shape.channels * taps, 1, inputStride, outputStride],
-        lanes: lowering.traits[.convolution].lanes)
+        columns: panelColumns)
     }
   }
 
-  /// A constant whose last axis lies in blocks of lanes, the last of which is filled up with 0: first axis x block x axes
-  /// between x lane.
-  private mutating func panels(of source: SlotID, extents: [Int], strides: [Int], lanes: Int) -> SlotID {
+  /// A constant whose last axis lies in panels, the last of which is filled up with 0: first axis x panel x axes between
+  /// x column of the panel.
+  private mutating func panels(of source: SlotID, extents: [Int], strides: [Int], columns: Int) -> SlotID {
     let (outer, outputs) = (extents[0], extents[3])
-    let blocks = dividedUp(outputs, lanes)
-    let blockSize = extents[1] * extents[2] * lanes
-    let target = addSlot(outer * blocks * blockSize)
+    let panels = dividedUp(outputs, columns)
+    let panelSize = extents[1] * extents[2] * columns
+    let target = addSlot(outer * panels * panelSize)
     willWritePieces(of: target, from: [source])
-    if outputs % lanes != 0 { fill(target, with: 0) }
-    let targetStrides = [blocks * blockSize, blockSize, extents[2] * lanes, lanes, 1]
-    let sourceStrides = [strides[0], lanes * strides[3], strides[1], strides[2], strides[3]]
-    for (first, count, width) in [(0, outputs / lanes, lanes), (outputs / lanes, 1, outputs % lanes)]
+    if outputs % columns != 0 { fill(target, with: 0) }
+    let targetStrides = [panels * panelSize, panelSize, extents[2] * columns, columns, 1]
+    let sourceStrides = [strides[0], columns * strides[3], strides[1], strides[2], strides[3]]
+    for (first, count, width) in [(0, outputs / columns, columns), (outputs / columns, 1, outputs % columns)]
     where count * width > 0 {
       copy(
-        from: source, sourceStrides, offset: first * lanes * strides[3], to: target, targetStrides,
-        targetOffset: first * blockSize, [outer, count, extents[1], extents[2], width])
+        from: source, sourceStrides, offset: first * columns * strides[3], to: target, targetStrides,
+        targetOffset: first * panelSize, [outer, count, extents[1], extents[2], width])
     }
     return target
   }
@@ -344,7 +347,7 @@ extension Lowering {
     let packed = packed(key) { lowering in
       if let lanes {
         return lowering.panels(
-          of: slot, extents: [1, 1, depth, columns], strides: [0, 0, inner, column], lanes: lanes)
+          of: slot, extents: [1, 1, depth, columns], strides: [0, 0, inner, column], columns: lanes)
       }
       let target = lowering.addSlot(depth * columns)
       lowering.copy(from: slot, [inner, column], to: target, [columns, 1], [depth, columns])
