@@ -1,5 +1,7 @@
-// Counts heap allocations by standing before the C library's functions. The definitions here come first in the order in
-// which the dynamic linker looks for a symbol, because this object is linked into the executable that runs the tests.
+// Counts allocations, of the heap and of large pages, by standing before the C library's functions. The definitions here
+// come first in the order in which the dynamic linker looks for a symbol, because this object is linked into the executable
+// that runs the tests.
+#define _GNU_SOURCE
 
 #include "CTestAllocations.h"
 
@@ -8,6 +10,10 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 extern void *__libc_malloc(size_t size);
 extern void *__libc_calloc(size_t count, size_t size);
@@ -68,6 +74,40 @@ int posix_memalign(void **pointer, size_t alignment, size_t size) {
 void free(void *pointer) {
   forget(pointer);
   __libc_free(pointer);
+}
+
+// Large memory that is the system's own pages: where each piece begins, 0 for a free place. The C library's own pages do
+// not come by here.
+#define LEAST_MAPPED (1 << 20)
+#define PLACES 256
+static _Atomic uintptr_t mapped[PLACES];
+
+static void *note_mapped(void *pointer, size_t size) {
+  for (int i = 0; i < PLACES; i++) {
+    uintptr_t none = 0;
+    if (!atomic_compare_exchange_strong(&mapped[i], &none, (uintptr_t)pointer)) continue;
+    atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&bytes, (int_fast64_t)size, memory_order_relaxed);
+    hold((int_fast64_t)size);
+    break;
+  }
+  return pointer;
+}
+
+void *mmap(void *place, size_t size, int protection, int flags, int file, off_t offset) {
+  void *pointer = (void *)syscall(SYS_mmap, place, size, protection, flags, file, offset);
+  bool is_memory = (flags & MAP_ANONYMOUS) && (protection & PROT_WRITE) && size >= LEAST_MAPPED;
+  return is_counting() && is_memory && pointer != MAP_FAILED ? note_mapped(pointer, size) : pointer;
+}
+
+int munmap(void *pointer, size_t size) {
+  for (int i = 0; i < PLACES; i++) {
+    uintptr_t known = (uintptr_t)pointer;
+    if (!atomic_compare_exchange_strong(&mapped[i], &known, 0)) continue;
+    if (is_counting()) hold(-(int_fast64_t)size);
+    break;
+  }
+  return (int)syscall(SYS_munmap, pointer, size);
 }
 
 void catena_allocations_start(void) {

@@ -3,13 +3,14 @@
 
 #include <stdint.h>
 
-/// Begins to count the process's heap allocations, of all threads, from zero.
+/// Begins to count the process's allocations, of all threads, from zero.
 void catena_allocations_start(void);
 
 /// Ends counting.
 void catena_allocations_stop(void);
 
-/// The allocations counted since the last start: malloc, calloc, realloc, aligned_alloc, posix_memalign, memalign.
+/// The allocations counted since the last start: malloc, calloc, realloc, aligned_alloc, posix_memalign, memalign,
+/// and mmap of 1 MiB and more without a file.
 int64_t catena_allocations_count(void);
 
 /// The bytes that these allocations asked for.
