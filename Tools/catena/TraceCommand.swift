@@ -208,6 +208,16 @@ struct TraceCommand: AsyncParsableCommand {
     return "class \(fidelity.denseClass) \(prediction)\(agreement)"
   }
 
+  /// A line for every reason that layers are left as they are for.
+  private func leftDense(_ manifest: TraceManifest) -> [String] {
+    var reasons: [String] = []
+    for layer in manifest.untouched where !reasons.contains(layer.reason) { reasons.append(layer.reason) }
+    return reasons.map { reason in
+      let names = manifest.untouched.filter { $0.reason == reason }.map(\.name)
+      return "left dense   \(names.count == 1 ? names[0] : "\(names.count) layers, '\(names[0])' first"): \(reason)"
+    }
+  }
+
   private func report(_ manifest: TraceManifest, in folder: String) throws {
     let rows = manifest.layers.map { layer in
       [
@@ -220,7 +230,7 @@ struct TraceCommand: AsyncParsableCommand {
     try Output.line(
       """
       \(Output.table(["layer", "ratio", "kept", "of", "loss", "note"], rows))
-
+      \(leftDense(manifest).map { "\n\($0)" }.joined())
       connections  \(connections.kept) of \(connections.total) \
       (\(Output.percent(Double(connections.kept) / Double(max(connections.total, 1)))))
       prediction   \(summary(manifest.fidelity))

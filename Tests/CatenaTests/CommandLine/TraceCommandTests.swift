@@ -78,6 +78,15 @@ extension CommandLineTests {
       }
     }
 
+    @Test("a trace says which layers it leaves dense, and why")
+    func leftDense() async throws {
+      let folder = try TemporaryFolder()
+      let result = try await CatenaProgram.run(Shipped.trace(out: folder.file("out")))
+      #expect(result.exitCode == 0, "\(result)")
+      let lines = result.output.split(separator: "\n").filter { $0.hasPrefix("left dense") }
+      #expect(lines.count == 1 && lines[0].hasSuffix(": it is the stem convolution"), "\(result)")
+    }
+
     @Test("ratios that make no sense are refused")
     func ratios() async throws {
       let folder = try TemporaryFolder()
