@@ -64,10 +64,7 @@ extension NamedRegion {
     case .dataCorrupted(let context), .keyNotFound(_, let context), .typeMismatch(_, let context),
       .valueNotFound(_, let context):
       let place = context.codingPath.map { $0.intValue.map { "[\($0)]" } ?? $0.stringValue }.joined(separator: "/")
-      // The decoder's own words are of the file as a whole, those below of a number in it.
-      let deeper = (context.underlyingError as NSError?)?.userInfo["NSDebugDescription"] as? String
-      let words = deeper ?? context.debugDescription
-      return place.isEmpty ? words : "\(place): \(words)"
+      return place.isEmpty ? context.debugDescription : "\(place): \(context.debugDescription)"
     @unknown default: return "\(error)"
     }
   }
