@@ -29,6 +29,9 @@ struct RegionTests {
       (#"{"a": [{"indices": [1]}], "b": [{"indices": [1]}]}"#, nil, "several lists"),
       (#"{"a": [{"indices": [1]}]}"#, "z", "no list 'z'; it has a"),
       (#"{"a": [{"classes": [1]}]}"#, nil, "needs either 'indices' or 'files'"),
+      (#"{"a": [{"indices": [1, 2, 1]}]}"#, nil, "region 0 names a sample twice"),
+      (#"{"a": [{"indices": [-1]}]}"#, nil, "count from 0"),
+      (#"{"a": [{"indices": [1], "classes": [-1]}]}"#, nil, "count from 0"),
       (#"{"a": [{"indices": ["x"]}]}"#, nil, "a/[0]"), (#"[1, 2]"#, nil, "no file of regions"),
       (#"{"what": "nothing"}"#, nil, "no list"),
     ] as [(String, String?, String)])
