@@ -24,9 +24,10 @@ public struct AtomicFile: ~Copyable {
     descriptor = opened
   }
 
-  /// Throws where a file would take the place of one that is read, once it gets its name.
+  /// Throws where a file has no name, or would take the place of one that is read, once it gets its name.
   /// - Parameter read: files that the work reads; what is no file is left out.
   public static func refuse(_ path: String, inPlaceOf read: [String]) throws(FileError) {
+    try requireName(path)
     guard try existing(path) != nil else { return }
     for file in read where try existing(file) != nil {
       if try resolved(file) == resolved(path) {
@@ -164,11 +165,16 @@ private func refuseOccupied(_ path: String, replacing: Bool) throws(FileError) {
   }
 }
 
+/// An empty name is what an unset variable of the shell gives.
+private func requireName(_ path: String) throws(FileError) {
+  if path.isEmpty { throw FileError(.badArgument, "''", "is no name for a file or folder") }
+}
+
 /// Calls `make` with unused names beside `path` until one is free, and gives that name and `make`'s result.
 private func makeTemporary(
   for path: String, _ make: (String) -> Int32
 ) throws(FileError) -> (name: String, result: Int32) {
-  guard !path.isEmpty else { throw FileError(.badArgument, "''", "is no name for a file or folder") }
+  try requireName(path)
   while true {
     let suffix = String(UInt32.random(in: 0...UInt32.max), radix: 36)
     let name = "\(path).tmp-\(suffix)"

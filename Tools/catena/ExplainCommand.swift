@@ -98,6 +98,7 @@ struct ExplainCommand: AsyncParsableCommand {
       var networks = [ExplanationRun.Network(title: title(of: model), explainer: try explainer(network))]
       if let other, let with { networks.append(.init(title: title(of: with), explainer: try explainer(other))) }
       let settings = try arguments.settings(preprocessing, sampleShape: networks[0].explainer.sampleShape)
+      Output.noteLabels(names, classes: networks[0].explainer.classCount)
       let run = ExplanationRun(
         networks: networks, inputs: inputs, methods: method.methods, settings: settings, classNames: names,
         skipsUnsuitable: method.isAll)

@@ -73,7 +73,6 @@ extension Output {
   /// Throws when a file exists that is not to be replaced, or cannot be.
   /// - Parameter read: what the work reads, which is never replaced.
   static func refuseExisting(_ path: String, overwrite: Bool, keeping read: [String]) throws(FileError) {
-    if path.isEmpty { throw FileError(.badArgument, "''", "is no name for a file") }
     try AtomicFile.refuse(path, inPlaceOf: read)
     var isFolder: ObjCBool = false
     let exists = FileManager.default.fileExists(atPath: path, isDirectory: &isFolder)

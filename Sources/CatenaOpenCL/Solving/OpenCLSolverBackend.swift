@@ -27,7 +27,8 @@ public struct OpenCLSolverBackend: LayerSolverBackend {
   }
 
   /// Prepares for one layer.
-  /// - Throws: `ComputeError.unsupported` for a method, or for matrices of a size, that neither the device nor a substitute has; `.outOfMemory`.
+  /// - Throws: `ComputeError.unsupported` for a method, or for matrices of a size, that neither the device nor a substitute
+  ///   has; `.outOfMemory`.
   public func makeSolver(
     for layer: LayerGeometry, method: PruningMethod, images: Int
   ) async throws(ComputeError) -> any LayerSolver {

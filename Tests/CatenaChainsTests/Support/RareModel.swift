@@ -56,11 +56,7 @@ enum RareModel: String, CaseIterable, Sendable {
   private func addComputedExpand(_ builder: inout ModelBuilder) {
     builder.convolution("x", "a", 3, 6, seed: 1)
     builder.node("GlobalAveragePool", ["a"], ["m"])
-    builder.node("Shape", ["x"], ["extents"])
-    builder.integers("first", [0])
-    builder.node("Gather", ["extents", "first"], ["batch"])
-    builder.integers("rest", [6, 6, 6])
-    builder.node("Concat", ["batch", "rest"], ["target"], [.int("axis", 0)])
+    builder.shape("target", batchOf: "x", [6, 6, 6])
     builder.node("Expand", ["m", "target"], ["e"])
     builder.node("Mul", ["a", "e"], ["g"])
     builder.convolution("g", "b", 6, 8, seed: 2)
@@ -132,11 +128,7 @@ enum RareModel: String, CaseIterable, Sendable {
     } else {
       builder.node("Add", ["s", "b2"], ["half"])
       builder.node("Add", ["half", "c3"], ["t"])
-      builder.node("Shape", ["t"], ["extents"])
-      builder.integers("first", [0])
-      builder.node("Gather", ["extents", "first"], ["batch"])
-      builder.integers("rest", [6, 36])
-      builder.node("Concat", ["batch", "rest"], ["rows"], [.int("axis", 0)])
+      builder.shape("rows", batchOf: "t", [6, 36])
       builder.node("Reshape", ["t", "rows"], ["flat"])
       builder.integers("images", [0, 0, 6, 6])
       builder.node("Reshape", ["flat", "images"], ["u"])
@@ -224,6 +216,15 @@ extension ModelBuilder {
     if bias == nil { constant("\(output)/b", randomTensor([filters], seed: seed + 100)) }
     node("Conv", [input, "\(output)/w", bias ?? "\(output)/b"], ["\(output)/c"], [.ints("pads", [1, 1, 1, 1])])
     node("Relu", ["\(output)/c"], [output])
+  }
+
+  /// A shape of which only the batch is read of a value.
+  fileprivate mutating func shape(_ name: String, batchOf value: String, _ rest: [Int64]) {
+    node("Shape", [value], ["extents"])
+    integers("first", [0])
+    node("Gather", ["extents", "first"], ["batch"])
+    integers("rest", rest)
+    node("Concat", ["batch", "rest"], [name], [.int("axis", 0)])
   }
 
   /// Logits of five classes from the means of channels.

@@ -96,7 +96,7 @@ extension CommandLineTests {
       let result = try await CatenaProgram.shell(
         #"""
         "$catena" chain "$1" "$2" --preprocess raw --keep 50% --steps 100000 --out "$3" & pid=$!
-        until ls "$3".tmp-* > /dev/null 2>&1; do sleep 0.05; done
+        until ls "$3".tmp-* > /dev/null 2>&1; do kill -0 $pid || exit 1; sleep 0.05; done
         sleep 0.3; for signal in \#(signals); do kill -$signal $pid; sleep 0.01; done; wait $pid
         """#, [Shipped.network, Shipped.records, folder.file("chain")])
       #expect(result.exitCode == 75, "\(result)")
