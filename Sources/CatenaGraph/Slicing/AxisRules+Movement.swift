@@ -75,23 +75,19 @@ extension AxisRules {
     }
   }
 
-  /// Axes are grouped so that the products agree. An axis that stays alone is linked; where axes are merged or split
-  /// the outermost is linked with blocks, and the inner ones stay.
+  /// Axes are grouped so that the products agree. An axis that stays alone is linked; where several are merged or one is
+  /// split, indices follow from each other.
   private mutating func reshape() {
     for axis in 0..<inputs[0].rank where inputs[0].dimensions[axis] == 1 { pin(.input(0, axis), .reshape) }
     for axis in 0..<outputs[0].rank where outputs[0].dimensions[axis] == 1 { pin(.output(axis), .reshape) }
     guard inputs[0].elementCount > 0 else { return pinEverything(.reshape) }
     for (sources, results) in reshapeGroups(inputs[0], outputs[0]) {
-      if sources.count == 1 {
-        let count = outputs[0].dimensions[results[0]]
-        let size = inputs[0].dimensions[sources[0]] / count
-        link(.output(results[0]), .input(0, sources[0]), .blocks(of: size, count: count))
-        for axis in results.dropFirst() { pin(.output(axis), .reshape) }
+      if sources.count == 1, results.count == 1 {
+        link(.input(0, sources[0]), .output(results[0]))
+      } else if sources.count == 1 {
+        merge(.input(0, sources[0]), from: results.map { .output($0) })
       } else if results.count == 1 {
-        let count = inputs[0].dimensions[sources[0]]
-        let size = outputs[0].dimensions[results[0]] / count
-        link(.input(0, sources[0]), .output(results[0]), .blocks(of: size, count: count))
-        for axis in sources.dropFirst() { pin(.input(0, axis), .reshape) }
+        merge(.output(results[0]), from: sources.map { .input(0, $0) })
       } else {
         for axis in sources { pin(.input(0, axis), .reshape) }
         for axis in results { pin(.output(axis), .reshape) }

@@ -26,8 +26,18 @@ struct AxisRules: Sendable {
     var reason: KeepReason
   }
 
+  /// An axis that a reshape splits into others, or merges from them: its indices are their combinations, outermost first.
+  struct Merge: Sendable {
+    var merged: Place
+    var factors: [Place]
+  }
+
   let inputs: [Shape]
   let outputs: [Shape]
+  /// The bundles of the operands and the results, which count as axes behind the real ones.
+  private(set) var inputBundles: [[AxisBundle]] = []
+  private(set) var outputBundles: [[AxisBundle]] = []
+  private(set) var merges: [Merge] = []
   private(set) var links: [Link] = []
   private(set) var pins: [Pin] = []
   /// Axes whose products are summed: an index may be cut where one of the factors is zero.
@@ -40,11 +50,54 @@ struct AxisRules: Sendable {
     self.outputs = outputs
   }
 
-  func extent(_ place: Place) -> Int {
-    switch place.operand {
-    case .input(let index): inputs[index].dimensions[place.axis]
-    case .output(let index): outputs[index].dimensions[place.axis]
+  func shape(_ operand: Place.Operand) -> Shape {
+    switch operand {
+    case .input(let index): inputs[index]
+    case .output(let index): outputs[index]
     }
+  }
+
+  func bundles(_ operand: Place.Operand) -> [AxisBundle] {
+    switch operand {
+    case .input(let index): inputBundles.isEmpty ? [] : inputBundles[index]
+    case .output(let index): outputBundles.isEmpty ? [] : outputBundles[index]
+    }
+  }
+
+  func extent(_ place: Place) -> Int {
+    let shape = shape(place.operand)
+    if place.axis < shape.rank { return shape.dimensions[place.axis] }
+    return bundles(place.operand)[place.axis - shape.rank].combinations.count
+  }
+
+  /// The number of indices of each axis and, behind these, of each bundle.
+  func extents(_ operand: Place.Operand) -> [Int] {
+    shape(operand).dimensions + bundles(operand).map(\.combinations.count)
+  }
+
+  /// Where an operand or a result has a bundle of its own.
+  func place(of bundle: AxisBundle, at operand: Place.Operand) -> Place {
+    Place(operand: operand, axis: shape(operand).rank + bundles(operand).firstIndex(of: bundle)!)
+  }
+
+  /// The bundle that a place is the inner axis of, as a place.
+  func bundle(around place: Place) -> Place? {
+    bundles(place.operand).first { $0.inner == place.axis }.map { self.place(of: $0, at: place.operand) }
+  }
+
+  /// Puts bundles in the place of their inner axes, which nothing is said of any more, and of the merges that make them.
+  mutating func bundle(inputs: [[AxisBundle]], outputs: [[AxisBundle]]) {
+    inputBundles = inputs
+    outputBundles = outputs
+    links = links.filter { bundle(around: $0.from) == nil && bundle(around: $0.to) == nil }
+    sums = sums.map { factors in factors.map { bundle(around: $0) ?? $0 } }
+    let bundled = merges.compactMap { merge in bundle(around: merge.factors.last!).map { (merge.merged, $0) } }
+    merges = merges.filter { bundle(around: $0.factors.last!) == nil }
+    for (merged, bundle) in bundled { link(merged, bundle) }
+  }
+
+  mutating func merge(_ merged: Place, from factors: [Place]) {
+    merges.append(Merge(merged: merged, factors: factors))
   }
 
   mutating func link(_ from: Place, _ to: Place, _ map: ChannelMap? = nil) {

@@ -1,7 +1,7 @@
 /// Where the indices of one axis come from: index i is index `sources[i]` of the source axis, or new where that is `nil`.
 ///
-/// All index arithmetic of slicing is made of these: concatenation and cropping are windows, reshapes are blocks,
-/// gathers are selections, and what is left of a map after a cut is the map restricted to the kept indices.
+/// The index arithmetic of slicing is made of these, but for reshapes: concatenation and cropping are windows, gathers are
+/// selections, and what is left of a map after a cut is the map restricted to the kept indices.
 public struct ChannelMap: Sendable, Hashable, Codable {
   /// For each index, the index on the source axis.
   public let sources: [Int?]
@@ -34,11 +34,6 @@ public struct ChannelMap: Sendable, Hashable, Codable {
     ChannelMap(
       sources: (0..<extent).map { (0..<sourceExtent).contains($0 + offset) ? $0 + offset : nil },
       sourceExtent: sourceExtent)
-  }
-
-  /// Index i is source i / size: an axis merged with axes of `size` elements behind it, in row-major order.
-  public static func blocks(of size: Int, count: Int) -> ChannelMap {
-    ChannelMap(sources: (0..<size * count).map { $0 / size }, sourceExtent: count)
   }
 
   /// The map of `next`'s indices to this map's source axis, where this map's indices are `next`'s source axis.

@@ -17,7 +17,7 @@ struct ChannelStates: Sendable {
         if node.operation.readsChannelConstants(of: index), known[input] == nil, let tensor = graph.constants[input] {
           known[input] = AxisConstants(tensor)
         }
-        transfer.inputs.append(known[input] ?? AxisConstants(live: graph.shape(input)))
+        transfer.inputs.append(known[input] ?? transfer.live(.input(index)))
       }
       for (output, state) in zip(node.outputs, transfer.outputs()) { record(state, of: output) }
     }
@@ -86,17 +86,23 @@ struct StateTransfer {
     case .gate(let axis): [gated(axis: axis)]
     case .pad(let pad): [padded(pad)]
     case .resize: [linked { $0 == 0 ? 0 : .nan }]
-    case .concatenate, .split, .slice, .reshape, .transpose: node.outputs.indices.map { linked(output: $0) { $0 } }
+    case .reshape: [reshaped()]
+    case .concatenate, .split, .slice, .transpose: node.outputs.indices.map { linked(output: $0) { $0 } }
     case .gather: [linked(input: 0) { $0 }]
-    default: rules.outputs.map { AxisConstants(live: $0) }
+    default: rules.outputs.indices.map { live(.output($0)) }
     }
+  }
+
+  /// An operand or a result of which nothing is known.
+  func live(_ operand: Place.Operand) -> AxisConstants {
+    AxisConstants(live: rules.shape(operand), bundles: rules.bundles(operand))
   }
 
   /// Follows the links of the node's rules, to all inputs or to one; `transform` acts on every number.
   private func linked(
     input only: Int? = nil, output: Int = 0, _ transform: (Double) -> Double
   ) -> AxisConstants {
-    var result = AxisConstants(live: rules.outputs[output])
+    var result = live(.output(output))
     var assigned = result.axes.map { [Bool](repeating: false, count: $0.count) }
     func assign(_ axis: Int, _ index: Int, _ value: Double) {
       result.axes[axis][index] = assigned[axis][index] && result.axes[axis][index] != value ? .nan : value
@@ -120,13 +126,16 @@ struct StateTransfer {
   }
 
   private func elementwise(_ function: ([Double]) -> Double) -> AxisConstants {
-    var result = AxisConstants(live: rules.outputs[0])
-    let rank = result.axes.count
+    var result = live(.output(0))
     var operands = [Double](repeating: .nan, count: inputs.count)
-    for axis in 0..<rank {
+    for axis in result.axes.indices {
+      let bundled = axis < result.rank ? nil : inputs.indices.map { bundle(of: $0, at: axis) }
       for index in result.axes[axis].indices {
         for input in inputs.indices {
-          operands[input] = inputs[input].broadcast(axis: axis, of: rank, index: index)
+          operands[input] =
+            if let bundled { bundled[input].map { inputs[input].axes[$0][index] } ?? inputs[input].whole } else {
+              inputs[input].broadcast(axis: axis, of: result.rank, index: index)
+            }
         }
         result.axes[axis][index] = function(operands)
       }
@@ -135,9 +144,32 @@ struct StateTransfer {
     return result
   }
 
+  /// The bundle of an operand that belongs to one of the result, as an axis.
+  private func bundle(of input: Int, at axis: Int) -> Int? {
+    rules.links.lazy.compactMap { link in
+      if link.to == .output(axis) && link.from.operand == .input(input) { return link.from.axis }
+      return link.from == .output(axis) && link.to.operand == .input(input) ? link.to.axis : nil
+    }.first
+  }
+
+  private func reshaped() -> AxisConstants {
+    var result = linked { $0 }
+    for merge in rules.merges {
+      let combinations = Combinations(merge.factors.map { rules.extent($0) })
+      if case .output = merge.merged.operand {
+        result.axes[merge.merged.axis] = combinations.spread(merge.factors.map { inputs[0].axes[$0.axis] })
+      } else {
+        for (position, factor) in merge.factors.enumerated() {
+          result.axes[factor.axis] = combinations.common(inputs[0].axes[merge.merged.axis], along: position)
+        }
+      }
+    }
+    return result
+  }
+
   /// A convolution whose inputs are zero leaves its bias.
   private func mixed(groups: Int) -> AxisConstants {
-    var result = AxisConstants(live: rules.outputs[0])
+    var result = live(.output(0))
     let channels = inputs[0].axes[1].count / groups
     let filters = result.axes[1].count / groups
     for group in 0..<groups where inputs[0].axes[1][group * channels..<(group + 1) * channels].allSatisfy({ $0 == 0 }) {
@@ -149,7 +181,7 @@ struct StateTransfer {
   }
 
   private func product(_ gemm: Gemm) -> AxisConstants {
-    var result = AxisConstants(live: rules.outputs[0])
+    var result = live(.output(0))
     func remainder(_ axis: Int, _ index: Int) -> Double {
       inputs.count == 3 ? Double(gemm.beta) * inputs[2].broadcast(axis: axis, of: 2, index: index) : 0
     }
@@ -179,7 +211,7 @@ struct StateTransfer {
   }
 
   private func normalized(epsilon: Double) -> AxisConstants {
-    var result = AxisConstants(live: rules.outputs[0])
+    var result = live(.output(0))
     for channel in result.axes[1].indices {
       let x = inputs[0].axes[1][channel]
       let parameters = inputs[1...].map { $0.axes[0][channel] }
@@ -190,7 +222,7 @@ struct StateTransfer {
   }
 
   private func instanceNormalized() -> AxisConstants {
-    var result = AxisConstants(live: rules.outputs[0])
+    var result = live(.output(0))
     for channel in result.axes[1].indices where inputs[0].axes[1][channel] == 0 {
       result.axes[1][channel] = inputs[2].axes[0][channel]
     }
@@ -216,7 +248,9 @@ struct StateTransfer {
     for axis in result.axes.indices {
       let isPaddedElsewhere = pad.begins.indices.contains { $0 != axis && (pad.begins[$0] > 0 || pad.ends[$0] > 0) }
       for index in result.axes[axis].indices {
-        let isNew = !(0..<rules.inputs[0].dimensions[axis]).contains(index - pad.begins[axis])
+        // A bundle's inner axis is not padded; if its outer ones are, that counts as elsewhere.
+        let isNew =
+          axis < result.rank && !(0..<rules.inputs[0].dimensions[axis]).contains(index - pad.begins[axis])
         if isNew {
           result.axes[axis][index] = value
         } else if isPaddedElsewhere, result.axes[axis][index] != value {

@@ -17,8 +17,11 @@ struct CutPlan: Sendable {
   let graph: Graph
   let rules: [AxisRules]
   let states: ChannelStates
-  /// First element of each axis, per value; constants have one set per use, so that uses may differ.
-  private var valueBases: ValueMap<[Int]> = [:]
+  /// The bundles of each value that has any.
+  let bundles: ValueMap<[AxisBundle]>
+  /// First element of each axis, and behind these of each bundle, per value; constants have one set per use, so that uses
+  /// may differ.
+  private(set) var valueBases: ValueMap<[Int]> = [:]
   private var inputBases: [[[Int]]] = []
   private var classes: [Int] = []
   private var causes: [Cause?] = []
@@ -30,6 +33,11 @@ struct CutPlan: Sendable {
     self.graph = graph
     self.rules = rules
     self.states = states
+    bundles = ValueMap(
+      zip(graph.nodes, rules).flatMap { node, rules in
+        zip(node.outputs, rules.outputBundles).filter { !$1.isEmpty }.map { ($0, $1) }
+      }
+    ) { first, _ in first }
     unite()
     pin()
     repeat {
@@ -43,13 +51,17 @@ struct CutPlan: Sendable {
   // MARK: Results
 
   /// The kept indices of an axis of a value that a node makes or that the caller gives.
+  /// A bundle's inner axis keeps other indices for each index of the outer ones: for it they are numbered anew.
   func kept(_ value: ValueID, axis: Int) -> [Int] {
-    kept(base: valueBases[value]![axis], extent: graph.shape(value).dimensions[axis])
+    if let inner = innerCount(value, axis: axis) { return Array(0..<inner) }
+    return kept(base: valueBases[value]![axis], extent: graph.shape(value).dimensions[axis])
   }
 
   /// The kept indices of an axis of a node's operand or result.
   func kept(_ node: Int, _ place: Place) -> [Int] {
-    kept(base: base(node, place), extent: rules[node].extent(place))
+    let value = value(node, place.operand)
+    if graph.constants[value] == nil { return kept(value, axis: place.axis) }
+    return kept(base: base(node, place), extent: rules[node].extent(place))
   }
 
   /// Why an index stayed.
@@ -71,15 +83,22 @@ struct CutPlan: Sendable {
     return result
   }
 
+  private func value(_ node: Int, _ operand: Place.Operand) -> ValueID {
+    switch operand {
+    case .input(let index): graph.nodes[node].inputs[index]
+    case .output(let index): graph.nodes[node].outputs[index]
+    }
+  }
+
   private func kept(base: Int, extent: Int) -> [Int] {
     (0..<extent).filter { causes[classes[base + $0]] != nil }
   }
 
-  private func isKept(_ node: Int, _ place: Place, _ index: Int) -> Bool {
-    causes[classes[base(node, place) + index]] != nil
-  }
+  private func isKept(_ node: Int, _ place: Place, _ index: Int) -> Bool { isKept(base(node, place) + index) }
 
-  private func base(_ node: Int, _ place: Place) -> Int {
+  func isKept(_ element: Int) -> Bool { causes[classes[element]] != nil }
+
+  func base(_ node: Int, _ place: Place) -> Int {
     switch place.operand {
     case .input(let index): inputBases[node][index][place.axis]
     case .output(let index): valueBases[graph.nodes[node].outputs[index]]![place.axis]
@@ -90,8 +109,11 @@ struct CutPlan: Sendable {
 
   private mutating func unite() {
     var sets = ChannelClasses()
-    for value in graph.inputs + graph.nodes.flatMap(\.outputs) {
-      valueBases[value] = graph.shape(value).dimensions.map { sets.add($0) }
+    for value in graph.inputs { valueBases[value] = graph.shape(value).dimensions.map { sets.add($0) } }
+    for (node, rules) in zip(graph.nodes, rules) {
+      for (index, output) in node.outputs.enumerated() {
+        valueBases[output] = rules.extents(.output(index)).map { sets.add($0) }
+      }
     }
     for node in graph.nodes {
       inputBases.append(node.inputs.map { valueBases[$0] ?? graph.shape($0).dimensions.map { sets.add($0) } })
@@ -122,7 +144,7 @@ struct CutPlan: Sendable {
     }
   }
 
-  private mutating func keep(_ element: Int, _ cause: Cause) {
+  mutating func keep(_ element: Int, _ cause: Cause) {
     guard causes[classes[element]] == nil else { return }
     causes[classes[element]] = cause
     changed = true
@@ -135,6 +157,8 @@ struct CutPlan: Sendable {
     for node in graph.nodes.indices.reversed() where graph.nodes[node].outputs.contains(where: needed.contains) {
       for factors in rules[node].sums { meetSum(node, factors) }
       if let groups = rules[node].groups { meetGroups(node, count: groups) }
+      for merge in rules[node].merges { meetMerge(node, merge) }
+      for output in graph.nodes[node].outputs { for bundle in bundles[output] ?? [] { meetBundle(output, bundle) } }
       for (index, input) in graph.nodes[node].inputs.enumerated() where !isDropped(node, input: index) {
         needed.insert(input)
       }
@@ -144,12 +168,13 @@ struct CutPlan: Sendable {
   private mutating func keepFirstOfAnEmptyAxis() {
     for node in graph.nodes.indices.reversed() where graph.nodes[node].outputs.contains(where: needed.contains) {
       let outputs = graph.nodes[node].outputs.indices.flatMap { index in
-        rules[node].outputs[index].dimensions.indices.map { Place.output($0, of: index) }
+        rules[node].extents(.output(index)).indices.map { Place.output($0, of: index) }
       }
       let inputs = graph.nodes[node].inputs.indices.filter { !isDropped(node, input: $0) }.flatMap { index in
-        rules[node].inputs[index].dimensions.indices.map { Place.input(index, $0) }
+        rules[node].extents(.input(index)).indices.map { Place.input(index, $0) }
       }
-      for place in outputs + inputs where rules[node].extent(place) > 0 {
+      for place in outputs + inputs
+      where rules[node].extent(place) > 0 && rules[node].bundle(around: place) == nil {
         if (0..<rules[node].extent(place)).contains(where: { isKept(node, place, $0) }) { continue }
         return keep(base(node, place), Cause(reason: .lastChannel, node: node))
       }
@@ -164,7 +189,8 @@ struct CutPlan: Sendable {
   }
 
   private mutating func meetSum(_ node: Int, _ factors: [Place]) {
-    for index in 0..<rules[node].extent(factors[0]) where !isKept(node, factors[0], index) {
+    for index in 0..<rules[node].extent(factors[0])
+    where !isKept(node, factors[0], index) && isRead(node, factors[0], index) {
       demand(node, factors, index)
     }
   }

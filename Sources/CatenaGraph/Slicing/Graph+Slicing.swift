@@ -19,10 +19,12 @@ extension Graph {
     let requested = try Zeroing(channels, values: values, in: self)
     var zeroing = requested
     var record = SliceRecord()
-    var rules = nodes.map { $0.axisRules(in: self) }
+    var ownRules = nodes.map { $0.axisRules(in: self) }
+    var rules = AxisBundles.applied(to: ownRules, of: self)
     var states = ChannelStates(self, rules: rules, zeroing: zeroing)
     // A sum's readers find in the other operand what they found in the sum: the states stay as they are.
     var graph = removingZeroOperands(zeroing, states, &record)
+    ownRules = graph.rules(from: ownRules, of: self)
     rules = graph.rules(from: rules, of: self)
     while true {
       let plan = CutPlan(graph, rules: rules, states: states)
@@ -35,8 +37,9 @@ extension Graph {
       let explicit = try Zeroing(zeros.impossible, values: zeros.impossibleValues, in: graph)
       zeroing.remove(zeros.impossible, values: zeros.impossibleValues)
       let inserted = try graph.insertingFactors(explicit)
-      rules = inserted.graph.rules(from: rules, of: graph)
+      ownRules = inserted.graph.rules(from: ownRules, of: graph)
       graph = inserted.graph
+      rules = AxisBundles.applied(to: ownRules, of: graph)
       record.factors += inserted.factors
       states = ChannelStates(graph, rules: rules, zeroing: zeroing)
     }
@@ -126,7 +129,7 @@ extension CutPlan {
 
   /// A value is zero when it is zero on every index of one of its axes.
   private func wholeZeros(_ value: ValueID, _ search: StructuralZeroSearch) -> [StructuralZero]? {
-    for axis in 0..<graph.shape(value).rank {
+    for axis in 0..<graph.shape(value).rank where innerCount(value, axis: axis) == nil {
       var zeros: [StructuralZero] = []
       let isZero = kept(value, axis: axis).allSatisfy { index in
         guard let more = search.zeros(value, axis: axis, index: index) else { return false }

@@ -155,7 +155,8 @@ struct SliceBuilder {
     let leftSet = ValueSet(left)
     record.removedNodes = original.nodes.map { $0.outputs[0] }.filter { !leftSet.contains($0) }
     for value in left {
-      for (axis, extent) in graph.shape(value).dimensions.enumerated() {
+      for (axis, extent) in graph.shape(value).dimensions.enumerated()
+      where plan.innerCount(value, axis: axis) == nil {
         let kept = plan.kept(value, axis: axis)
         if kept.count < extent {
           record.values.append(.init(value: value, axis: axis, originalExtent: extent, indices: kept))
@@ -210,6 +211,8 @@ struct SliceBuilder {
     for node in graph.nodes where left.contains(node.outputs[0]) {
       guard let axis = node.operation.filterAxis(rank: graph.shape(node.outputs[0]).rank) else { continue }
       let value = node.outputs[0]
+      // The channels of attention's heads are those of queries, keys and values.
+      if plan.innerCount(value, axis: axis) != nil { continue }
       let indices = (0..<graph.shape(value).dimensions[axis]).filter { index in
         plan.cause(value, axis: axis, index: index) == nil
           && !deadClasses.contains(plan.classOf(value, axis: axis, index: index))

@@ -149,7 +149,8 @@ public struct SliceRecord: Sendable, Hashable, Codable {
 
   /// Every constant of the sliced graph but the factors.
   public internal(set) var constants: [ConstantSlice] = []
-  /// Every value that is left and whose extent changed.
+  /// Every value that is left and whose extent changed; not the axis along which each of attention's heads keeps other
+  /// channels, which is told where the heads are one axis with their channels.
   public internal(set) var values: [KeptChannels] = []
   /// The first outputs of nodes that are gone.
   public internal(set) var removedNodes: [ValueID] = []

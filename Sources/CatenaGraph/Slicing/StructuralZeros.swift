@@ -30,6 +30,7 @@ struct StructuralZeroSearch {
   func zeros(_ value: ValueID, axis: Int, index: Int) -> [StructuralZero]? {
     if states.isZeroByItself(value, axis: axis, index: index) { return [] }
     guard let node = producers[value] else { return nil }
+    if axis >= graph.shape(value).rank { return bundleZeros(node, axis: axis, index) }
     switch graph.nodes[node].operation {
     case .convolution:
       return axis == 1 ? entries(node, [(1, 0), (2, 0)], index) : nil
@@ -54,6 +55,14 @@ struct StructuralZeroSearch {
     case .reshape, .transpose, .resize: return linkedZeros(node, axis: axis, index)
     case .concatenate(axis): return linkedZeros(node, axis: axis, index)
     default: return nil
+    }
+  }
+
+  /// A bundle is followed where data only moves; no constant has one.
+  private func bundleZeros(_ node: Int, axis: Int, _ index: Int) -> [StructuralZero]? {
+    switch graph.nodes[node].operation {
+    case .reshape, .transpose, .identity, .cast: linkedZeros(node, axis: axis, index)
+    default: nil
     }
   }
 

@@ -6,6 +6,7 @@ import TestSupport
 enum RareModel: String, CaseIterable, Sendable {
   case softmax, logSoftmax, reshapedSoftmax, openExpand, axislessSqueeze, normalizedByCopies, sumOfThree, shapeOfSum
   case lengthOfChannels, sharedConstant, divisor, sequenceFirst, computedExpand, normalizedBranch, responses
+  case computedScale, channelsLast
 
   /// - Parameter batch: the batch that the file states; -1 for any.
   func model(batch: Int = -1) throws -> ONNXModel {
@@ -25,6 +26,8 @@ enum RareModel: String, CaseIterable, Sendable {
     case .computedExpand: addComputedExpand(&builder)
     case .normalizedBranch: addNormalizedBranch(&builder)
     case .responses: addResponses(&builder)
+    case .computedScale: addHeads(&builder)
+    case .channelsLast: addChannelsLast(&builder)
     }
     return try builder.model()
   }
@@ -204,6 +207,55 @@ enum RareModel: String, CaseIterable, Sendable {
     builder.node("ReduceMean", ["final"], ["means"], [.ints("axes", [1]), .int("keepdims", 0)])
     builder.constant("wc", randomTensor([8, 5], seed: 6))
     builder.node("Gemm", ["means", "wc"], ["y"])
+  }
+
+  /// Attention whose scale the file computes from the channels of a head, as exporters write it.
+  private func addHeads(_ builder: inout ModelBuilder) {
+    builder.convolution("x", "a", 3, 8, seed: 1)
+    builder.integers("tokens", [0, 8, 36])
+    builder.node("Reshape", ["a", "tokens"], ["channels"])
+    builder.node("Transpose", ["channels"], ["t"], [.ints("perm", [0, 2, 1])])
+    builder.constant("wqkv", randomTensor([8, 36], seed: 2))
+    builder.node("MatMul", ["t", "wqkv"], ["qkv"])
+    builder.integers("packed", [0, 36, 3, 2, 6])
+    builder.node("Reshape", ["qkv", "packed"], ["split"])
+    builder.node("Transpose", ["split"], ["parts"], [.ints("perm", [2, 0, 3, 1, 4])])
+    for (index, name) in ["q", "k", "v"].enumerated() {
+      builder.constant("part\(name)", Tensor([Int64(index)], shape: []))
+      builder.node("Gather", ["parts", "part\(name)"], [name], [.int("axis", 0)])
+    }
+    builder.node("Shape", ["q"], ["extents"])
+    builder.integers("last", [-1])
+    builder.node("Gather", ["extents", "last"], ["length"])
+    builder.node("Cast", ["length"], ["number"], [.int("to", 1)])
+    builder.node("Sqrt", ["number"], ["root"])
+    builder.node("Div", ["q", "root"], ["scaled"])
+    builder.node("Transpose", ["k"], ["turned"], [.ints("perm", [0, 1, 3, 2])])
+    builder.node("MatMul", ["scaled", "turned"], ["scores"])
+    builder.node("Softmax", ["scores"], ["weights"], [.int("axis", 3)])
+    builder.node("MatMul", ["weights", "v"], ["mixed"])
+    builder.node("Transpose", ["mixed"], ["back"], [.ints("perm", [0, 2, 1, 3])])
+    builder.integers("joined", [0, 36, 12])
+    builder.node("Reshape", ["back", "joined"], ["heads"])
+    builder.constant("wo", randomTensor([12, 8], seed: 3))
+    builder.node("MatMul", ["heads", "wo"], ["projected"])
+    builder.node("Add", ["t", "projected"], ["stream"])
+    builder.node("ReduceMean", ["stream"], ["means"], [.ints("axes", [1]), .int("keepdims", 0)])
+    builder.constant("wc", randomTensor([8, 5], seed: 6))
+    builder.node("Gemm", ["means", "wc"], ["y"])
+  }
+
+  /// Images flattened with channels last, as frameworks write them whose images are so.
+  private func addChannelsLast(_ builder: inout ModelBuilder) {
+    builder.convolution("x", "a", 3, 6, seed: 1)
+    builder.node("Transpose", ["a"], ["last"], [.ints("perm", [0, 2, 3, 1])])
+    builder.integers("rows", [-1, 216])
+    builder.node("Reshape", ["last", "rows"], ["flat"])
+    builder.constant("w", randomTensor([216, 8], seed: 2))
+    builder.node("Gemm", ["flat", "w"], ["hidden"])
+    builder.node("Relu", ["hidden"], ["active"])
+    builder.constant("wc", randomTensor([8, 5], seed: 3))
+    builder.node("Gemm", ["active", "wc"], ["y"])
   }
 }
 

@@ -56,15 +56,6 @@ import Testing
     }
   }
 
-  /// Cutting channels in front of a reshape and the blocks behind it is one cut.
-  @Test(arguments: 0..<50) func blocksCommuteWithCuts(seed: Int) {
-    var random = SeededGenerator(seed: UInt64(seed))
-    let kept = Self.subset(&random, of: 6)
-    let blocks = ChannelMap.blocks(of: 3, count: 6)
-    let elements = blocks.sources.indices.filter { kept.contains($0 / 3) }
-    #expect(blocks.restricted(to: elements, sources: kept) == .blocks(of: 3, count: kept.count))
-  }
-
   /// Renumbering after a cut commutes with looking up the kept sources.
   @Test(arguments: 0..<50) func restrictionRenumbers(seed: Int) {
     var random = SeededGenerator(seed: UInt64(seed))

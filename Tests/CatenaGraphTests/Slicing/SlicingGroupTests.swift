@@ -57,8 +57,11 @@ import Testing
     try network.classify(network.unit(network.relu(network.convolution(merged, 4))))
     let dead = network.randomDeadChannels()
     let sliced = try network.check(dead)
-    #expect(sliced.graph.shape(hidden)[1] == 6)
-    #expect(sliced.record.uncut.contains { $0.reason == .reshape } == !dead[0].indices.isEmpty)
+    // What is left is all combinations of the groups and of the places in them that have anything left.
+    let live = (0..<6).filter { !dead[0].indices.contains($0) }
+    let left = max(Set(live.map { $0 / 3 }).count * Set(live.map { $0 % 3 }).count, 1)
+    #expect(sliced.graph.shape(hidden)[1] == left)
+    if !live.isEmpty { #expect(sliced.record.uncut.contains { $0.reason == .reshape } == (left > live.count)) }
   }
 
   /// Tokens: channels on the last axis, matrix products, heads that reshapes split off.
@@ -88,6 +91,63 @@ import Testing
     let sliced = try network.check(dead)
     #expect(sliced.graph.shape(hidden)[2] == max(8 - dead[1].indices.count, 1))
     #expect(sliced.graph.shape(mixed)[1] == max(3 - dead[0].indices.count, 1))
+  }
+
+  /// Of a head's channels each head keeps others, equally many: as many as the head that keeps most.
+  @Test(arguments: [false, true]) func headsKeepChannelsOfTheirOwn(packed: Bool) throws {
+    var network = SlicingNetwork(seed: 60)
+    let x = network.input(2, 5, 6)
+    let product = try network.graph.add(.matmul, x, network.constant("weight", [6, 36]))
+    let projected = try network.binary(.add, product, network.constant("bias", [36]))
+    // Two heads of six channels.
+    let parts: [ValueID]
+    if packed {
+      let split = try network.graph.add(.reshape([2, 5, 3, 2, 6]), projected)
+      let first = try network.graph.add(.transpose(permutation: [2, 0, 3, 1, 4]), split)
+      parts = try network.graph.add(.split(axis: 0, sizes: [1, 1, 1]), inputs: [first])
+        .map { try network.graph.add(.reshape([2, 2, 5, 6]), $0) }
+    } else {
+      parts = try network.graph.add(.split(axis: 2, sizes: [12, 12, 12]), inputs: [projected]).map {
+        try network.graph.add(
+          .transpose(permutation: [0, 2, 1, 3]), network.graph.add(.reshape([2, 5, 2, 6]), $0))
+      }
+    }
+    let turned = try network.graph.add(.transpose(permutation: [0, 1, 3, 2]), parts[1])
+    let weights = try network.graph.add(.softmax(axes: [3]), network.graph.add(.matmul, parts[0], turned))
+    let mixed = try network.graph.add(.matmul, weights, parts[2])
+    let merged = try network.graph.add(
+      .reshape([2, 5, 12]), network.graph.add(.transpose(permutation: [0, 2, 1, 3]), mixed))
+    let output = network.constant("output", [12, 3])
+    network.graph.outputs = [try network.graph.add(.matmul, merged, output)]
+    // Queries: the first head keeps 2 and 5, the second 1. Values: the first keeps 3, the second 0, 3 and 4.
+    let kept = [2, 5, 7, 24 + 3, 24 + 6, 24 + 9, 24 + 10]
+    let keys = 12..<24
+    let dead = ZeroedChannels(
+      value: projected, axis: 2, indices: (0..<36).filter { !kept.contains($0) && !keys.contains($0) })
+    let sliced = try network.check([dead])
+    // Of packed queries, keys and values all keep as many as the values' second head.
+    #expect(sliced.graph.shape(parts[0])[3] == (packed ? 3 : 2))
+    #expect(sliced.graph.shape(turned)[2] == (packed ? 3 : 2))
+    #expect(sliced.graph.shape(mixed) == [2, 2, 5, 3])
+    #expect(sliced.graph.shape(projected)[2] == (packed ? 18 : 14))
+    let rows = try #require(sliced.record.constants.first { $0.original == output }?.kept[0])
+    #expect(rows.count == 6 && Set(rows).isSuperset(of: [3, 6, 9, 10]))
+    #expect(rows.filter { $0 < 6 }.count == 3)
+  }
+
+  /// Images flattened with channels last: a channel takes its row of every pixel with it.
+  @Test func flattenedChannelsAreCut() throws {
+    var network = SlicingNetwork(seed: 61)
+    let x = network.input(2, 3, 4, 5)
+    let hidden = try network.relu(network.convolution(x, 6))
+    let last = try network.graph.add(.transpose(permutation: [0, 2, 3, 1]), hidden)
+    let flat = try network.flatten(last)
+    network.graph.outputs = [try network.gemm(flat, 3)]
+    let sliced = try network.check([ZeroedChannels(value: hidden, axis: 1, indices: [0, 2, 3, 5])])
+    #expect(sliced.graph.shape(hidden)[1] == 2)
+    #expect(sliced.graph.shape(flat) == [2, 40])
+    #expect(sliced.record.kept(flat, axis: 1)?.prefix(4) == [1, 4, 7, 10])
+    #expect(sliced.record.uncut.isEmpty)
   }
 
   /// One row per operator behind the zeroing point that keeps its channels.

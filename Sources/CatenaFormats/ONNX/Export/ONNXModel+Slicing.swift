@@ -16,7 +16,13 @@ extension ONNXModel {
     let batch = original.inputs.first.flatMap { original.shape($0).dimensions.first } ?? 1
     let other = try fixedBatch == nil ? graph(batch: batch + 1) : nil
     var writer = SlicedModelWriter(model: self, original: original, sliced: sliced.pruned(), otherBatch: other)
-    let result = try writer.write()
+    var result = try writer.write()
+    let recomputed = try writer.recomputed(result, batch: batch)
+    if !recomputed.isEmpty {
+      writer = SlicedModelWriter(model: self, original: original, sliced: sliced.pruned(), otherBatch: other)
+      writer.stated = recomputed
+      result = try writer.write()
+    }
     try writer.check(result, batch: batch)
     return result
   }
@@ -39,6 +45,8 @@ struct SlicedModelWriter {
   private var rewired: [String: String] = [:]
   var writer: NodeWriter
   var initializers: [String: Tensor]
+  /// Constants that the file computes, and that initialisers state from now on.
+  var stated: ValueSet = []
 
   init(model: ONNXModel, original: Graph, sliced: Graph, otherBatch: Graph?) {
     self.model = model
@@ -127,7 +135,7 @@ extension SlicedModelWriter {
       guard let name = names[id] else { continue }
       if model.initializers[name] != nil {
         initializers[name] = tensor
-      } else if !tensor.isBitIdentical(to: before) {
+      } else if stated.contains(id) || !tensor.isBitIdentical(to: before) {
         try replaceComputed(name, with: tensor)
       }
     }

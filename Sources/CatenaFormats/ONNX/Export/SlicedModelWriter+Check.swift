@@ -7,18 +7,8 @@ extension SlicedModelWriter {
   /// behind the derived graph's outputs, as a softmax, gives the same type.
   func check(_ result: ONNXModel, batch: Int) throws(ONNXError) {
     let graph = try result.graph(batch: batch)
-    // Where nodes of the file make a weight, the derived graph may have what they make.
-    let constants: ValueMap<Tensor>
-    do throws(GraphError) {
-      constants = try graph.constants.merging(graph.foldingConstants().constants) { own, _ in own }
-    } catch {
-      throw .notExpressible("\(error)")
-    }
-    var groups: [String: [Node]] = [:]
-    for node in graph.nodes {
-      guard let source = node.source, let name = result.proto.graph.node[source].output.first else { continue }
-      groups[name, default: []].append(node)
-    }
+    let constants = try folded(graph)
+    let groups = groups(of: result, graph)
     for (index, kept) in slicedGroups.sorted(by: { $0.key < $1.key }) {
       guard let name = model.proto.graph.node[index].output.first, let made = groups[name] else {
         throw failure(index, "it is missing in the file")
@@ -38,6 +28,52 @@ extension SlicedModelWriter {
     for (output, wanted) in zip(graph.outputs, sliced.outputs) where graph.type(output) != sliced.type(wanted) {
       throw .notExpressible("the file would give \(graph.type(output)) where the graph gives \(sliced.type(wanted))")
     }
+  }
+
+  /// The constants that the file would compute anew from extents that were cut, as attention's scale from the channels of
+  /// a head, and that are to stay what they were. Not those in which the batch has a part.
+  func recomputed(_ result: ONNXModel, batch: Int) throws(ONNXError) -> ValueSet {
+    let graph = try result.graph(batch: batch)
+    let constants = try folded(graph)
+    let groups = groups(of: result, graph)
+    var found: ValueSet = []
+    for (index, kept) in slicedGroups {
+      guard let name = model.proto.graph.node[index].output.first, let made = groups[name] else { continue }
+      for (position, (node, wanted)) in zip(made, kept).enumerated() {
+        for (slot, (input, expected)) in zip(node.inputs, wanted.inputs).enumerated() where names[expected] != nil {
+          guard let before = original.constants[expected], let constant = sliced.constants[expected],
+            let stored = constants[input], !stored.isBitIdentical(to: constant)
+          else { continue }
+          if let otherBatch {
+            guard let other = otherGroups[index], other.indices.contains(position),
+              other[position].inputs.indices.contains(slot),
+              otherBatch.constants[other[position].inputs[slot]]?.isBitIdentical(to: before) == true
+            else { continue }
+          }
+          found.insert(expected)
+        }
+      }
+    }
+    return found
+  }
+
+  /// The graph's constants and, where nodes of the file make a weight, what they make, which the derived graph may have.
+  private func folded(_ graph: Graph) throws(ONNXError) -> ValueMap<Tensor> {
+    do throws(GraphError) {
+      return try graph.constants.merging(graph.foldingConstants().constants) { own, _ in own }
+    } catch {
+      throw .notExpressible("\(error)")
+    }
+  }
+
+  /// The nodes of a model's graph by the first output of the file's node that they are parts of.
+  private func groups(of result: ONNXModel, _ graph: Graph) -> [String: [Node]] {
+    var groups: [String: [Node]] = [:]
+    for node in graph.nodes {
+      guard let source = node.source, let name = result.proto.graph.node[source].output.first else { continue }
+      groups[name, default: []].append(node)
+    }
+    return groups
   }
 
   private func checkOperands(
